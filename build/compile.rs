@@ -1,0 +1,149 @@
+//! The steps from sources to PTX, each a plain `rustc` invocation.
+
+use crate::arch::Arch;
+use crate::toolchain::{Core, TARGET, Toolchain};
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const EDITION: &str = "2024";
+
+/// What stands between the kernels and `core`: every crate without `std` asks for it, but GPUs have the
+/// instructions that it would provide.
+const COMPILER_BUILTINS: &str =
+    "#![feature(no_core, compiler_builtins)]\n#![compiler_builtins]\n#![no_core]\n#![no_std]\n";
+
+/// Compiles `core`, unless `cache` or the toolchain has it; the folder to use as `--sysroot` if not the
+/// toolchain's own.
+///
+/// The cache is shared by builds of different profiles and features, which may run at the same time.
+pub(crate) fn core(toolchain: &Toolchain, cache: &Path) -> Result<Option<PathBuf>, String> {
+    let Core::Sources(sources) = &toolchain.core else { return Ok(None) };
+    let mut key = DefaultHasher::new();
+    (&toolchain.version, sources, COMPILER_BUILTINS, format!("{:?}", toolchain.rustc())).hash(&mut key);
+    let sysroot = cache.join(format!("{:016x}", key.finish()));
+
+    fs::create_dir_all(cache).map_err(|error| format!("{}: {error}", cache.display()))?;
+    let lock = sysroot.with_extension("lock");
+    let _held = File::create(&lock)
+        .and_then(|file| file.lock().map(|()| file))
+        .map_err(|error| format!("{}: {error}", lock.display()))?;
+    if sysroot.is_dir() {
+        return Ok(Some(sysroot));
+    }
+
+    let unfinished = sysroot.with_extension("unfinished");
+    let lib = unfinished.join("lib/rustlib").join(TARGET).join("lib");
+    let stub = unfinished.join("compiler_builtins.rs");
+    fs::create_dir_all(&lib)
+        .and_then(|()| fs::write(&stub, COMPILER_BUILTINS))
+        .map_err(|error| format!("{}: {error}", unfinished.display()))?;
+    let library = |name: &str, source: &Path, edition: &str| {
+        run(toolchain
+            .rustc()
+            .args(["--crate-type=rlib", "--crate-name", name, "--edition", edition, "--cap-lints=allow"])
+            .arg("-Zforce-unstable-if-unmarked")
+            .arg("--sysroot")
+            .arg(&unfinished)
+            .arg("--out-dir")
+            .arg(&lib)
+            .arg(source))
+    };
+    library("core", &sources.join("core/src/lib.rs"), &edition_of_core(sources))?;
+    library("compiler_builtins", &stub, EDITION)?;
+    fs::rename(&unfinished, &sysroot).map_err(|error| format!("{}: {error}", sysroot.display()))?;
+    Ok(Some(sysroot))
+}
+
+/// The edition in the manifest of `core`.
+fn edition_of_core(sources: &Path) -> String {
+    let manifest = fs::read_to_string(sources.join("core/Cargo.toml")).unwrap_or_default();
+    let edition = manifest.lines().find_map(|line| line.strip_prefix("edition = "));
+    edition.unwrap_or(EDITION).trim_matches('"').into()
+}
+
+/// The crates that make up a module.
+pub(crate) struct Sources<'a> {
+    /// The folder of the formats' sources.
+    pub(crate) formats: &'a Path,
+    /// The folder of the kernels' sources.
+    pub(crate) kernels: &'a Path,
+    /// The names of the kernels' families.
+    pub(crate) families: &'a [&'a str],
+}
+
+/// A compiler with everything that modules are compiled from.
+pub(crate) struct Modules<'a> {
+    toolchain: &'a Toolchain,
+    sysroot: Option<PathBuf>,
+    sources: Sources<'a>,
+    formats: PathBuf,
+    check_cfg: String,
+}
+
+impl<'a> Modules<'a> {
+    /// Compiles the formats into `folder`; they are the same for all modules.
+    pub(crate) fn prepare(
+        toolchain: &'a Toolchain,
+        sysroot: Option<PathBuf>,
+        sources: Sources<'a>,
+        folder: &Path,
+    ) -> Result<Self, String> {
+        let check_cfg = format!("cfg(family, values(\"{}\"))", sources.families.join("\", \""));
+        let formats = folder.join("libwarpdot_formats.rlib");
+        let this = Self { toolchain, sysroot, sources, formats, check_cfg };
+        run(this
+            .rustc("warpdot_formats")
+            .args(["--crate-type=rlib", "--cap-lints=allow", "-o"])
+            .args([this.formats.as_path(), &this.sources.formats.join("lib.rs")]))?;
+        Ok(this)
+    }
+
+    /// Compiles the kernels of `family` for `arch`, in a folder of their own, and returns the PTX.
+    pub(crate) fn compile(&self, arch: Arch, family: &str, folder: &Path) -> Result<String, String> {
+        let mut command = self.rustc("warpdot_kernels");
+        command
+            .args(["--crate-type=cdylib", "-Clto=fat", "-Ccodegen-units=1"])
+            .arg(format!("-Ctarget-cpu={}", arch.name))
+            .args(arch.feature.map(|feature| format!("-Ctarget-feature={feature}")))
+            .args(["--check-cfg", "cfg(test)", "--check-cfg", &self.check_cfg])
+            .args(["--cfg", &format!("family=\"{family}\"")])
+            .arg(format!("--extern=warpdot_formats={}", self.formats.display()))
+            .args(["--emit=asm", "--out-dir"])
+            .arg(folder)
+            .arg(self.sources.kernels.join("lib.rs"));
+        run(&mut command)?;
+        let ptx = folder.join("warpdot_kernels.s");
+        fs::read_to_string(&ptx).map_err(|error| format!("{}: {error}", ptx.display()))
+    }
+
+    fn rustc(&self, name: &str) -> Command {
+        let mut command = self.toolchain.rustc();
+        command.args(["--edition", EDITION, "--crate-name", name]);
+        if let Some(sysroot) = &self.sysroot {
+            command.arg("--sysroot").arg(sysroot);
+        }
+        command
+    }
+}
+
+/// Runs a compiler; its warnings become the build's.
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    let messages = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        return Err(format!("{messages}\nfailed: {command:?}"));
+    }
+    for message in messages.split("\n\n").filter(|message| !is_noise(message)) {
+        for line in message.lines() {
+            println!("cargo::warning={line}");
+        }
+    }
+    Ok(())
+}
+
+/// Whether a warning says only that PTX versions are unstable features, or counts the warnings.
+fn is_noise(message: &str) -> bool {
+    message.trim().is_empty() || message.contains("`-Ctarget-feature`") || message.contains("emitted")
+}

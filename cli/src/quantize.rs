@@ -1,0 +1,192 @@
+//! `warpdot quantize`: a file anew, its matrices quantized.
+
+use crate::{
+    args::QuantizeArgs,
+    error::Error,
+    pieces,
+    plan::{Plan, Target, file_type, plan},
+    report::empty_table,
+    size::{Size, right},
+    terminal,
+};
+use bytes::Bytes;
+use comfy_table::Cell;
+use indexmap::IndexMap;
+use std::path::Path;
+use warpdot::{GgmlType, QuantizedMatrix};
+use warpdot_formats::F16;
+use warpdot_gguf::{Gguf, Outline, Tensor, TensorType, Value};
+
+const FILE_TYPE: &str = "general.file_type";
+const QUANTIZATION_VERSION: &str = "general.quantization_version";
+
+/// ggml's version of its quantization formats.
+const GGML_QUANTIZATION_VERSION: u32 = 2;
+
+/// Kept tensors are copied in pieces of so many bytes, for the progress bar's sake.
+const COPY: usize = 1 << 22;
+
+pub(crate) fn quantize(args: &QuantizeArgs) -> Result<(), Error> {
+    let (input, output) = (args.input.as_path(), args.output.as_path());
+    let file = Gguf::open(input).map_err(in_file(input))?;
+    let jobs = file
+        .tensors()
+        .map(|tensor| {
+            // What has no size can neither be quantized nor kept.
+            let bytes = tensor.bytes().map_err(in_file(input))?;
+            Ok(Job { tensor, bytes, plan: plan(tensor, args.ty, args.allow_requantize)? })
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    let writer = outline(&file, &jobs, args.ty).and_then(|outline| outline.create(output));
+    let mut writer = writer.map_err(in_file(output))?;
+
+    let total = jobs.iter().map(|job| job.bytes.len()).sum();
+    let progress = terminal::progress(total, "{bytes}/{total_bytes}, {eta} left");
+    let mut summary = Summary::default();
+    for job in &jobs {
+        progress.set_message(terminal::printable(job.tensor.name()).into_owned());
+        let before = progress.position();
+        let mut written = 0;
+        job.run(|source, bytes| {
+            written += bytes.len() as u64;
+            progress.inc(source as u64);
+            writer.write(job.tensor.name(), bytes).map_err(in_file(output))
+        })?;
+        progress.set_position(before + job.bytes.len() as u64);
+        summary.add(job, written);
+    }
+    writer.finish().map_err(in_file(output))?;
+    progress.finish_and_clear();
+    terminal::print(&summary.text())
+}
+
+fn in_file(path: &Path) -> impl Fn(warpdot_gguf::Error) -> Error {
+    |source| Error::Gguf { path: path.to_owned(), source }
+}
+
+/// The file to be: the metadata as they were, but for what they say of the quantization.
+fn outline(file: &Gguf, jobs: &[Job<'_>], ty: GgmlType) -> Result<Outline, warpdot_gguf::Error> {
+    let mut outline = Outline::new();
+    file.metadata().for_each(|(key, value)| outline.set(key, value.clone()));
+    outline.set(FILE_TYPE, Value::U32(file_type(ty)));
+    outline.set(QUANTIZATION_VERSION, Value::U32(GGML_QUANTIZATION_VERSION));
+    for job in jobs {
+        outline.add_tensor(job.tensor.name(), job.target(), job.tensor.dims())?;
+    }
+    Ok(outline)
+}
+
+/// A tensor and what becomes of it.
+struct Job<'a> {
+    tensor: &'a Tensor,
+    bytes: Bytes,
+    plan: Plan,
+}
+
+impl Job<'_> {
+    fn target(&self) -> TensorType {
+        match &self.plan {
+            Plan::Keep(_) => self.tensor.ty(),
+            Plan::Convert { to, .. } => to.tensor_type(),
+        }
+    }
+
+    /// Calls `sink` with the new bytes, piece by piece, each with how many old bytes it was about.
+    fn run(&self, mut sink: impl FnMut(usize, &[u8]) -> Result<(), Error>) -> Result<(), Error> {
+        let Plan::Convert { from, to, .. } = &self.plan else {
+            return self.bytes.chunks(COPY).try_for_each(|piece| sink(piece.len(), piece));
+        };
+        let (n, k) = self.tensor.shape().map_err(in_file(self.tensor.name().as_ref()))?;
+        let fill = |row: usize, out: &mut [f32]| from.read_row(row, out);
+        let result = match to {
+            Target::Blocks(ty) => {
+                let row_bytes = QuantizedMatrix::byte_len(*ty, 1, k)?;
+                pieces::quantize(*ty, n, k, fill, |blocks| {
+                    sink(blocks.len() / row_bytes * (self.bytes.len() / n), blocks)
+                })
+            }
+            Target::F16 => pieces::for_each(n, k, fill, |first, piece| {
+                sink(piece.len() / k * (self.bytes.len() / n), &halves(first, k, piece)?)
+            }),
+        };
+        result.map_err(|error| error.in_tensor(self.tensor.name()))
+    }
+}
+
+/// Rows of k weights, from row `first` on, as F16.
+fn halves(first: usize, k: usize, piece: &[f32]) -> Result<Vec<u8>, Error> {
+    let halves = piece.iter().enumerate().map(|(i, &value)| {
+        let (row, column) = (first + i / k, i % k);
+        let half = F16::from_f32(value);
+        if !value.is_finite() {
+            Err(warpdot::Error::NonFiniteWeight { row, column, value }.into())
+        } else if !half.to_f32().is_finite() {
+            Err(Error::TooLargeForF16 { row, column, value })
+        } else {
+            Ok(half.0.to_le_bytes())
+        }
+    });
+    Ok(halves.collect::<Result<Vec<_>, _>>()?.into_flattened())
+}
+
+/// What became of the tensors, those with one fate together.
+#[derive(Default)]
+struct Summary(IndexMap<Fate, Totals>);
+
+#[derive(PartialEq, Eq, Hash)]
+struct Fate {
+    from: TensorType,
+    to: TensorType,
+    /// What needs saying.
+    note: String,
+}
+
+#[derive(Default)]
+struct Totals {
+    before: Size,
+    after: Size,
+}
+
+impl Summary {
+    fn add(&mut self, job: &Job<'_>, written: u64) {
+        let note = match &job.plan {
+            Plan::Keep(reason) => format!("kept: {reason}"),
+            Plan::Convert { fallback: Some(why), .. } => why.clone(),
+            Plan::Convert { fallback: None, .. } => String::new(),
+        };
+        let fate = Fate { from: job.tensor.ty(), to: job.target(), note };
+        let totals = self.0.entry(fate).or_default();
+        totals.before.add(Size::of(job.tensor.dims(), job.bytes.len() as u64));
+        totals.after.add(Size::of(job.tensor.dims(), written));
+    }
+
+    fn text(&self) -> String {
+        let mut table = empty_table([
+            "from",
+            "to",
+            "tensors",
+            "weights",
+            "bytes before",
+            "bytes after",
+            "bits/weight",
+            "note",
+        ]);
+        let mut all = Totals::default();
+        for (fate, totals) in &self.0 {
+            all.before.add(totals.before);
+            all.after.add(totals.after);
+            table.add_row(totals.cells([&fate.from.to_string(), &fate.to.to_string()], &fate.note));
+        }
+        table.add_row(all.cells(["all", ""], ""));
+        table.to_string()
+    }
+}
+
+impl Totals {
+    fn cells(&self, types: [&str; 2], note: &str) -> Vec<Cell> {
+        let [tensors, weights, after, bits] = self.after.columns();
+        let before = self.before.bytes.to_string();
+        let numbers = [tensors, weights, before, after, bits].map(right);
+        types.map(Cell::new).into_iter().chain(numbers).chain([Cell::new(note)]).collect()
+    }
+}

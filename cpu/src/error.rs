@@ -1,0 +1,75 @@
+//! What can go wrong, one sentence each.
+
+use warpdot_formats::GgmlType;
+
+/// Which value was wrong, and what was expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A dimension is zero.
+    #[error("{what} is 0: every dimension of a product must be at least 1")]
+    ZeroSize {
+        /// The dimension's name: `m`, `n` or `k`.
+        what: &'static str,
+    },
+
+    /// The product's size does not fit the machine's integers.
+    #[error("m * n * k = {m} * {n} * {k} overflows: at most {} products can be computed at once", usize::MAX)]
+    Overflow {
+        /// Rows of X and Y.
+        m: usize,
+        /// Rows of W, columns of Y.
+        n: usize,
+        /// Columns of X and W.
+        k: usize,
+    },
+
+    /// A row is not a whole number of blocks.
+    #[error("k = {k} is not a multiple of {block}, the weights in a block of {ty}")]
+    PartialBlock {
+        /// Columns of W.
+        k: usize,
+        /// The format.
+        ty: GgmlType,
+        /// Weights in one of its blocks.
+        block: usize,
+    },
+
+    /// A slice has the wrong length.
+    #[error("{what} has {found} elements where {expected} were expected")]
+    Length {
+        /// Which slice, and the product that gives its length: `y (m * n)`.
+        what: &'static str,
+        /// The right length.
+        expected: usize,
+        /// The length given.
+        found: usize,
+    },
+
+    /// Bytes that are to be read as blocks start at an odd address.
+    #[error("the weights' bytes start at address {address:#x}: blocks of {ty} need an even one")]
+    Misaligned {
+        /// Where they start.
+        address: usize,
+        /// The format.
+        ty: GgmlType,
+    },
+
+    /// An instruction set was asked for that this CPU lacks.
+    #[error("this CPU lacks what {name} needs: it has {}", .available.join(", "))]
+    AbsentIsa {
+        /// The instruction set asked for.
+        name: &'static str,
+        /// Those that are there.
+        available: Vec<&'static str>,
+    },
+
+    /// An instruction set was asked for that there is no code for.
+    #[error("there is no instruction set called {name:?} here: there is {}", .available.join(", "))]
+    UnknownIsa {
+        /// The name asked for.
+        name: String,
+        /// Those that are there.
+        available: Vec<&'static str>,
+    },
+}

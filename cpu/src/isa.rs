@@ -1,0 +1,134 @@
+//! Instruction sets: which ones this CPU has, and the vector operations that each provides.
+//!
+//! A token such as [`Avx2`] can only be had from its `detect`, so that holding one proves that the CPU can
+//! execute its instructions. The modules below this one hold all `unsafe` code of the crate.
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "intrinsics")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "intrinsics")]
+mod avx512;
+mod portable;
+mod simd;
+
+#[cfg(target_arch = "x86_64")]
+pub use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512Vnni;
+pub use portable::Portable;
+pub(crate) use simd::{OCTET, Scales, Simd, Unpacked, octet_blocks, run_of};
+
+use crate::Error;
+
+/// ONE list of instruction sets, the most capable first. Calls a macro with variants, names and conditions.
+macro_rules! define_isa {
+    ($($(#[$condition:meta])* $isa:ident $name:literal;)*) => {
+        /// An instruction set that this CPU has.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum Isa {
+            $(
+                #[doc = concat!("What kernel ids call `", $name, "`.")]
+                $(#[$condition])*
+                $isa($isa),
+            )*
+        }
+
+        impl Isa {
+            /// The names of the instruction sets that there is code for, the most capable first.
+            pub const KNOWN: &[&str] = &[$($(#[$condition])* $name),*];
+
+            /// The instruction sets that this CPU has, the most capable first.
+            pub fn available() -> impl Iterator<Item = Self> {
+                [$($(#[$condition])* $isa::detect().map(Self::$isa)),*].into_iter().flatten()
+            }
+
+            /// The name in kernel ids, `avx2` for example.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $($(#[$condition])* Self::$isa(_) => $name,)*
+                }
+            }
+
+            /// Runs generic work with the token.
+            pub(crate) fn visit<V: IsaVisitor>(self, visitor: V) -> V::Output {
+                match self {
+                    $($(#[$condition])* Self::$isa(isa) => visitor.visit(isa),)*
+                }
+            }
+        }
+    };
+}
+
+define_isa! {
+    #[cfg(target_arch = "x86_64")] Avx512Vnni "avx512vnni";
+    #[cfg(target_arch = "x86_64")] Avx2 "avx2";
+    Portable "portable";
+}
+
+/// Work that is generic over the instruction set.
+pub(crate) trait IsaVisitor {
+    /// What the work gives back.
+    type Output;
+
+    /// Does the work with `isa`.
+    fn visit<I: Simd>(self, isa: I) -> Self::Output;
+}
+
+impl Isa {
+    /// The environment variable that [`Isa::from_env`] reads.
+    pub const ENV: &str = "WARPDOT_ISA";
+
+    /// The most capable instruction set that this CPU has.
+    pub fn best() -> Self {
+        Self::available().next().unwrap_or(Self::Portable(Portable))
+    }
+
+    /// The instruction set called `name`.
+    ///
+    /// # Errors
+    /// If there is no such instruction set, or this CPU lacks it.
+    pub fn demand(name: &str) -> Result<Self, Error> {
+        Self::demand_of(name, &Self::available().collect::<Vec<_>>())
+    }
+
+    fn demand_of(name: &str, available: &[Self]) -> Result<Self, Error> {
+        if let Some(isa) = available.iter().find(|isa| isa.name() == name) {
+            return Ok(*isa);
+        }
+        let available = available.iter().map(|isa| isa.name()).collect();
+        Err(match Self::KNOWN.iter().find(|known| **known == name) {
+            Some(name) => Error::AbsentIsa { name, available },
+            None => Error::UnknownIsa { name: name.to_string(), available },
+        })
+    }
+
+    /// The instruction set that the environment variable `WARPDOT_ISA` demands, or the best one without it.
+    ///
+    /// # Errors
+    /// As [`Isa::demand`]: what is demanded but absent is not replaced by something else.
+    pub fn from_env() -> Result<Self, Error> {
+        match std::env::var_os(Self::ENV) {
+            Some(name) => Self::demand(&name.to_string_lossy()),
+            None => Ok(Self::best()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_demanded_but_absent_is_an_error() {
+        let lesser = [Isa::Portable(Portable)];
+        assert_eq!(Isa::demand_of("portable", &lesser), Ok(lesser[0]));
+        for name in Isa::KNOWN.iter().filter(|name| **name != "portable") {
+            let error = Isa::demand_of(name, &lesser).expect_err("absent");
+            assert_eq!(error.to_string(), format!("this CPU lacks what {name} needs: it has portable"));
+        }
+        let error = Isa::demand_of("avx3", &lesser).expect_err("unknown");
+        assert_eq!(error.to_string(), "there is no instruction set called \"avx3\" here: there is portable");
+    }
+}

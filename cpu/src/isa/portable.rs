@@ -1,0 +1,78 @@
+//! Plain Rust: what every other instruction set is compared with.
+
+use std::array::from_fn;
+
+use warpdot_formats::{Codes, Format, RUN, reproducible};
+
+use super::{OCTET, Scales, Simd, Unpacked, run_of};
+use crate::activations::ActivationOctet;
+
+/// What every CPU can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Portable;
+
+impl Portable {
+    /// Always there.
+    pub fn detect() -> Option<Self> {
+        Some(Self)
+    }
+}
+
+impl Simd for Portable {
+    type F32 = [f32; OCTET];
+    type Codes = [Codes; OCTET];
+
+    #[inline(always)]
+    fn vectorize<R>(self, work: impl FnOnce() -> R) -> R {
+        work()
+    }
+
+    #[inline(always)]
+    fn unpack<F: Format>(self, blocks: &[F]) -> Unpacked<Self> {
+        let codes = from_fn(|run| {
+            let (block, run) = run_of(blocks, run);
+            block.codes(run)
+        });
+        Unpacked { codes, scales: Scales::by_definition(self, blocks) }
+    }
+
+    #[inline(always)]
+    fn dots<F: Format>(self, codes: &Self::Codes, activations: &ActivationOctet) -> [Self::F32; 2] {
+        let dots: [[i32; 2]; OCTET] =
+            from_fn(|run| reproducible::dots::<F>(&codes[run], &activations.codes[run]));
+        from_fn(|group| dots.map(|dots| dots[group] as f32))
+    }
+
+    #[inline(always)]
+    fn sums<F: Format>(self, activations: &ActivationOctet) -> [Self::F32; 2] {
+        let [first, second] = &activations.sums;
+        if F::GROUP == RUN {
+            [from_fn(|run| (first[run] + second[run]) as f32), [0.0; OCTET]]
+        } else {
+            [first.map(|sum| sum as f32), second.map(|sum| sum as f32)]
+        }
+    }
+
+    #[inline(always)]
+    fn load(self, values: &[f32; OCTET]) -> Self::F32 {
+        *values
+    }
+
+    #[inline(always)]
+    fn store(self, values: Self::F32, to: &mut [f32; OCTET]) {
+        *to = values;
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        from_fn(|i| a[i] * b[i])
+    }
+
+    #[inline(always)]
+    fn fma(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32 {
+        from_fn(|i| reproducible::fma(a[i], b[i], c[i]))
+    }
+
+    #[inline(always)]
+    fn prefetch(self, _address: *const u8) {}
+}

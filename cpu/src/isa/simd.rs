@@ -1,0 +1,105 @@
+//! What the algorithm asks of an instruction set.
+
+use warpdot_formats::{Format, RunScales};
+
+use crate::activations::ActivationOctet;
+
+/// Consecutive runs that are worked on at once, one in each lane of a vector of eight: 256 weights, which is
+/// a super-block or eight small blocks.
+pub(crate) const OCTET: usize = 8;
+
+/// The blocks of `F` in an octet.
+pub(crate) const fn octet_blocks<F: Format>() -> usize {
+    const { assert!(OCTET.is_multiple_of(F::RUNS), "octets must not end within a block") };
+    OCTET / F::RUNS
+}
+
+/// An octet's block that holds run `run`, and the run's number there.
+#[inline(always)]
+pub(crate) fn run_of<F: Format>(blocks: &[F], run: usize) -> (&F, usize) {
+    (&blocks[run / F::RUNS], run % F::RUNS)
+}
+
+/// `[f(0), f(1), ...]`, with the promise to inline it: vector code that is not inlined into its caller's
+/// [`vectorize`](Simd::vectorize) would become a function call for every instruction. So must `f` be.
+#[inline(always)]
+pub(crate) fn each<T: Copy, const N: usize>(f: impl Fn(usize) -> T) -> [T; N] {
+    let mut values = [f(0); N];
+    for (i, value) in values.iter_mut().enumerate().skip(1) {
+        *value = f(i);
+    }
+    values
+}
+
+/// The weights of an octet, ready to meet any number of activations.
+#[derive(Clone, Copy)]
+pub(crate) struct Unpacked<I: Simd> {
+    pub(crate) codes: I::Codes,
+    pub(crate) scales: Scales<I>,
+}
+
+/// The scales and offsets of an octet's runs, per half as in [`RunScales`]; lane r belongs to run r.
+#[derive(Clone, Copy)]
+pub(crate) struct Scales<I: Simd> {
+    pub(crate) scale: [I::F32; 2],
+    pub(crate) offset: [I::F32; 2],
+}
+
+impl<I: Simd> Scales<I> {
+    /// The scales of any format, by its portable definition.
+    #[inline(always)]
+    pub(crate) fn by_definition<F: Format>(isa: I, blocks: &[F]) -> Self {
+        let scales: [RunScales; OCTET] = std::array::from_fn(|run| {
+            let (block, run) = run_of(blocks, run);
+            block.scales(run)
+        });
+        Self {
+            scale: each(
+                #[inline(always)]
+                |group| isa.load(&scales.map(|scales| scales.scale[group])),
+            ),
+            offset: each(
+                #[inline(always)]
+                |group| isa.load(&scales.map(|scales| scales.offset[group])),
+            ),
+        }
+    }
+}
+
+/// The vector operations of an instruction set; implemented by its token.
+///
+/// All of them are meant to be inlined into the work given to [`vectorize`](Self::vectorize).
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    /// Eight `f32`.
+    type F32: Copy;
+    /// The codes of an octet.
+    type Codes: Copy;
+
+    /// Does `work` in a function that is compiled for this instruction set.
+    fn vectorize<R>(self, work: impl FnOnce() -> R) -> R;
+
+    /// Unpacks an octet: [`octet_blocks`] blocks.
+    fn unpack<F: Format>(self, blocks: &[F]) -> Unpacked<Self>;
+
+    /// The exact integer dot products of an octet's groups, as `f32`: of whole runs in the first vector, or
+    /// of the runs' first and second halves.
+    fn dots<F: Format>(self, codes: &Self::Codes, activations: &ActivationOctet) -> [Self::F32; 2];
+
+    /// The sums of the activation codes that meet the same groups.
+    fn sums<F: Format>(self, activations: &ActivationOctet) -> [Self::F32; 2];
+
+    /// The eight values.
+    fn load(self, values: &[f32; OCTET]) -> Self::F32;
+
+    /// Stores the eight values.
+    fn store(self, values: Self::F32, to: &mut [f32; OCTET]);
+
+    /// `a * b`.
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
+
+    /// `a * b + c`, rounded once.
+    fn fma(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+
+    /// Hints that the cache line at `address`, which need not be valid, will be read some microseconds later.
+    fn prefetch(self, address: *const u8);
+}

@@ -1,0 +1,34 @@
+//! Quantized matrix multiplication on the CPU: `Y[m,n] = X[m,k] · W[n,k]ᵀ`, straight from ggml's blocks.
+//!
+//! There is one algorithm (`tile.rs`), written against a handful of vector operations (`isa/simd.rs`) and the
+//! format contract of [`warpdot_formats`]. An instruction set contributes those operations, and for each
+//! format that deserves it one function that unpacks eight runs; any other format goes through the portable
+//! definition there. Threads come from rayon's current pool.
+//!
+//! ```
+//! use warpdot_cpu::{Isa, Numerics, Problem, Workspace, matmul};
+//! use warpdot_formats::{Format, Q8_0};
+//!
+//! let weights = [Q8_0::quantize(&[0.5; 32]), Q8_0::quantize(&[-1.0; 32])]; // n = 2 rows of k = 32
+//! let mut y = [0.0; 2];
+//! let problem = Problem { m: 1, n: 2, k: 32 };
+//! matmul(Isa::best(), Numerics::Fast, &mut Workspace::new(), problem, &weights, &[1.0; 32], &mut y)?;
+//! assert!((y[0] - 16.0).abs() < 0.1 && (y[1] + 32.0).abs() < 0.1);
+//! # Ok::<(), warpdot_cpu::Error>(())
+//! ```
+
+#![deny(unsafe_code)] // but for the instruction sets
+
+mod activations;
+mod error;
+pub mod isa;
+mod kernel;
+mod matmul;
+mod tile;
+
+pub use activations::quantize;
+pub use error::Error;
+pub use isa::Isa;
+pub use kernel::{Kernel, Routine};
+pub use matmul::{Problem, Workspace, dot, matmul};
+pub use warpdot_formats::Numerics;

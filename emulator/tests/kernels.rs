@@ -1,0 +1,149 @@
+//! warpdot's own kernels, of every architecture, against the definition of a reproducible product: the
+//! bits have to be equal.
+
+mod common;
+
+use std::collections::HashSet;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use warpdot::ptx::{self, Ptx};
+use warpdot::{GgmlType, QuantizedMatrix};
+use warpdot_formats::{ActivationBlock, Format, FormatVisitor, RUN, reproducible};
+use warpdot_host::{Arch, Context, Launch, Module};
+use warpdot_kernels::launch::{Family, KERNELS, Kernel};
+
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    m: usize,
+    n: usize,
+    k: usize,
+}
+
+/// Numbers of very different sizes, both signs.
+fn numbers(rng: &mut StdRng, count: usize) -> Vec<f32> {
+    (0..count).map(|_| rng.random_range(-1f32..1.0).powi(3)).collect()
+}
+
+struct Reference<'a> {
+    matrix: &'a QuantizedMatrix,
+    activations: &'a [ActivationBlock],
+}
+
+impl FormatVisitor for Reference<'_> {
+    type Output = Vec<f32>;
+
+    fn visit<F: Format>(self) -> Vec<f32> {
+        let k = self.matrix.columns();
+        let blocks: &[F] = bytemuck::cast_slice(self.matrix.bytes());
+        let rows = || blocks.chunks_exact(k / F::WEIGHTS);
+        self.activations.chunks_exact(k / RUN).flat_map(|x| rows().map(|w| reproducible::dot(w, x))).collect()
+    }
+}
+
+/// Runs every kernel of a module family that takes the shape; returns what differs.
+fn check(context: &Context, module: &Module, ptx: &Ptx, shape: Shape, rng: &mut StdRng) -> Vec<String> {
+    let Shape { m, n, k } = shape;
+    let arch = ptx.arch;
+    let stream = context.stream().unwrap();
+    let size = |kernel: &Kernel| {
+        let size = kernel.size(m as u32, n as u32, k as u32)?;
+        Some(Launch { grid: [size.grid, 1, 1], block: [size.block, 1, 1], shared_bytes: size.shared_bytes })
+    };
+    let x = numbers(rng, m * k);
+    let activations: Vec<ActivationBlock> = x.as_chunks().0.iter().map(ActivationBlock::quantize).collect();
+    let mut failures = Vec::new();
+    if ptx.family == Family::Quantize.name() {
+        let kernel = KERNELS.iter().find(|kernel| kernel.family == Family::Quantize).unwrap();
+        let mut x_buffer = context.alloc(x.len()).unwrap();
+        x_buffer.write(&x).unwrap();
+        let mut out = context.alloc::<ActivationBlock>(activations.len()).unwrap();
+        let arguments = [(&x_buffer).into(), (&mut out).into(), (activations.len() as u32).into()];
+        let function = module.function(kernel.entry).unwrap();
+        // SAFETY: these are the kernel's arguments, and the buffers have the sizes it expects.
+        unsafe { stream.launch(&function, size(kernel).unwrap(), &arguments) }.unwrap();
+        stream.synchronize().unwrap();
+        let mut found = vec![bytemuck::Zeroable::zeroed(); activations.len()];
+        out.read(&mut found).unwrap();
+        if bytemuck::cast_slice::<_, u8>(&found) != bytemuck::cast_slice::<_, u8>(&activations) {
+            failures.push(format!("{arch} {} {shape:?}", kernel.entry));
+        }
+        return failures;
+    }
+    let mut x_buffer = context.alloc(activations.len()).unwrap();
+    x_buffer.write(&activations).unwrap();
+    for &ty in GgmlType::ALL.iter().filter(|ty| k % ty.block_weights() == 0) {
+        let matrix = QuantizedMatrix::quantize(ty, n, k, &numbers(rng, n * k)).unwrap();
+        let expected = ty.visit(Reference { matrix: &matrix, activations: &activations });
+        let mut w = context.alloc(matrix.bytes().len()).unwrap();
+        w.write(matrix.bytes()).unwrap();
+        let of_module = |kernel: &&Kernel| kernel.family.name() == ptx.family && kernel.ty == Some(ty);
+        for kernel in KERNELS.iter().filter(of_module) {
+            let Some(launch) = size(kernel) else { continue };
+            let mut y = context.alloc::<f32>(m * n).unwrap();
+            let function = module.function(kernel.entry).unwrap();
+            let sizes = [m, n, k].map(|size| (size as u32).into());
+            let arguments = [(&w).into(), (&x_buffer).into(), (&mut y).into(), sizes[0], sizes[1], sizes[2]];
+            // SAFETY: these are the kernel's arguments, and the buffers have the sizes it expects.
+            unsafe { stream.launch(&function, launch, &arguments) }.unwrap();
+            stream.synchronize().unwrap();
+            let mut found = vec![0f32; m * n];
+            y.read(&mut found).unwrap();
+            let wrong = found.iter().zip(&expected).position(|(a, b)| a.to_bits() != b.to_bits());
+            if let Some(at) = wrong {
+                failures.push(format!(
+                    "{arch} {} {shape:?}: product {at} is {:e}, expected {:e}",
+                    kernel.entry, found[at], expected[at]
+                ));
+            }
+        }
+    }
+    failures
+}
+
+const SMOKE: &[Shape] = &[Shape { m: 1, n: 5, k: 256 }, Shape { m: 7, n: 66, k: 1280 }];
+
+/// Ragged m and n around every tile, and every tail of k.
+fn full_grid() -> Vec<Shape> {
+    let mut shapes = vec![
+        Shape { m: 300, n: 65, k: 256 },
+        Shape { m: 129, n: 3, k: 2304 },
+        Shape { m: 64, n: 130, k: 1024 },
+    ];
+    for (i, m) in [1, 2, 3, 4, 5, 7, 8, 9, 63, 65].into_iter().enumerate() {
+        for (j, n) in [1, 4, 63, 65].into_iter().enumerate() {
+            shapes.push(Shape { m, n, k: [32, 96, 256, 1056, 1280][(i + j) % 5] });
+        }
+    }
+    for m in 1..=300 {
+        shapes.push(Shape { m, n: [1, 5, 33][m % 3], k: [64, 256, 160, 512, 288][m % 5] });
+    }
+    shapes.extend((1..=40).map(|runs| Shape { m: 1, n: 2, k: 32 * runs }));
+    shapes.extend((1..=9).map(|blocks| Shape { m: 2, n: 3, k: 256 * blocks }));
+    shapes
+}
+
+#[test]
+fn every_kernel_of_every_architecture_gives_the_reproducible_bits() {
+    let mut rng = StdRng::seed_from_u64(4);
+    let mut seen = HashSet::new();
+    let mut failures = Vec::new();
+    for arch in ptx::archs().expect("this build has kernels") {
+        let capability = arch.parse::<Arch>().unwrap().compute_capability();
+        let (emulated, device) = common::device(capability.major, capability.minor);
+        let context = device.context().unwrap();
+        for family in [Family::Quantize, Family::Gemv, Family::Gemm] {
+            let ptx = ptx::find(arch, family.name()).unwrap();
+            let module = context.load_module(&ptx.text()).unwrap();
+            let shapes = if seen.insert(ptx.body()) { full_grid() } else { SMOKE.to_vec() };
+            let start = std::time::Instant::now();
+            let count = shapes.len();
+            for shape in shapes {
+                failures.extend(check(&context, &module, ptx, shape, &mut rng));
+            }
+            println!("{arch} {}: {count} shapes in {:.1?}", family.name(), start.elapsed());
+        }
+        assert_eq!(emulated.last_report(), None);
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}

@@ -1,0 +1,184 @@
+//! Weights as 4-bit floating-point numbers (E2M1) with a floating-point scale per 16 or 32.
+//!
+//! Layouts as in ggml's `ggml-common.h`. An E2M1 number is 0, 0.5, 1, 1.5, 2, 3, 4 or 6 with a sign; codes are
+//! twice that and the scales half.
+
+use crate::legacy::largest_magnitude;
+use crate::pack::{halves, nibble_pair};
+use crate::scales::Levels;
+use crate::swar::{byte, negate, splat, word};
+use crate::{Codes, Format, GgmlType, RUN, RunScales};
+
+/// What the 4-bit codes stand for, doubled.
+static E2M1: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+
+static LEVELS: Levels<16> = Levels::new(&E2M1);
+
+/// The doubled E2M1 numbers of four nibbles, one in each byte.
+#[inline(always)]
+fn e2m1(nibbles: u32) -> u32 {
+    let bit = |i: u32| nibbles >> i & splat(1);
+    let (mantissa, low, high, sign) = (bit(0), bit(1), bit(2), bit(3));
+    // 0 to 4 stand for themselves; 5, 6 and 7 lack 1, 2 and 5.
+    let magnitude =
+        (nibbles & splat(7)) + (high & mantissa) + ((high & low) << 1) + ((high & low & mantissa) << 1);
+    negate(magnitude, sign)
+}
+
+/// OCP microscaling: E2M1 numbers with a power of two per 32. 17 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "nvptx64"), derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct Mxfp4 {
+    /// The scale's exponent, with 127 added.
+    pub exponent: u8,
+    /// Weight i in the low half of byte i, weight i + 16 in the high half.
+    pub nibbles: [u8; RUN / 2],
+}
+
+impl Mxfp4 {
+    /// Half the scale, which codes count in.
+    #[inline(always)]
+    fn unit(&self) -> f32 {
+        f32::from_bits(match u32::from(self.exponent) {
+            0 => 0x0020_0000, // 2^-128
+            exponent @ 1 => exponent << 22,
+            exponent => (exponent - 1) << 23,
+        })
+    }
+}
+
+impl Format for Mxfp4 {
+    const TYPE: GgmlType = GgmlType::Mxfp4;
+    const ID: u32 = 39;
+    const NAME: &'static str = "MXFP4";
+    const WEIGHTS: usize = RUN;
+    const GROUP: usize = RUN;
+    const HAS_OFFSET: bool = false;
+
+    #[inline(always)]
+    fn codes(&self, _run: usize) -> Codes {
+        core::array::from_fn(|i| {
+            let word = u32::from_le_bytes(core::array::from_fn(|k| self.nibbles[i % 4 * 4 + k]));
+            e2m1((word >> (i / 4 * 4)) & splat(0x0f))
+        })
+    }
+
+    #[inline(always)]
+    fn scales(&self, _run: usize) -> RunScales {
+        RunScales { scale: [self.unit(), 0.0], ..RunScales::default() }
+    }
+
+    /// The scale is the one of the OCP specification: the power of two that brings the largest magnitude
+    /// between 4 and 8.
+    fn quantize(weights: &[f32]) -> Self {
+        let weights: &[f32; RUN] = weights.try_into().expect("32 weights");
+        let largest = largest_magnitude(weights);
+        // A subnormal's exponent counts as -127, far enough below -125 to be zero here.
+        let exponent = (largest.to_bits() >> 23).saturating_sub(2) as u8;
+        let mut block = Self { exponent, nibbles: [0; RUN / 2] };
+        let unit = block.unit();
+        let codes = weights.map(|weight| LEVELS.nearest(weight, unit));
+        block.nibbles = core::array::from_fn(|i| nibble_pair(&codes, 16, i));
+        block
+    }
+}
+
+/// NVIDIA's format: E2M1 numbers with an E4M3 number per 16. 64 weights, 36 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "nvptx64"), derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct Nvfp4 {
+    /// 4 bytes, the groups' scales: E4M3 without a sign, whose bit is ignored; 0x7f counts as zero.
+    pub groups: [u16; 2],
+    /// 8 bytes per group: weight i in the low half of byte i, weight i + 8 in the high half.
+    pub nibbles: [u16; 16],
+}
+
+/// Half the value of an unsigned E4M3 number, as ggml reads it: 0x7f is zero instead of not-a-number, and the
+/// highest bit only matters in that it makes that exception void.
+#[inline(always)]
+fn half_e4m3(bits: u8) -> f32 {
+    // Shifted to the place of an f32's exponent and mantissa; the product corrects the bias.
+    let value = f32::from_bits(u32::from(bits & 0x7f) << 20) * f32::from_bits(0x7b00_0000); // 2^119
+    if bits == 0x7f { 0.0 } else { value }
+}
+
+impl Format for Nvfp4 {
+    const TYPE: GgmlType = GgmlType::Nvfp4;
+    const ID: u32 = 40;
+    const NAME: &'static str = "NVFP4";
+    const WEIGHTS: usize = 64;
+    const GROUP: usize = 16;
+    const HAS_OFFSET: bool = false;
+
+    #[inline(always)]
+    fn codes(&self, run: usize) -> Codes {
+        core::array::from_fn(|i| {
+            let word = word(&self.nibbles, run % Self::RUNS * 4 + i / 4 * 2 + i % 2);
+            e2m1((word >> (i / 2 % 2 * 4)) & splat(0x0f))
+        })
+    }
+
+    #[inline(always)]
+    fn scales(&self, run: usize) -> RunScales {
+        let group = |i: usize| half_e4m3(byte(&self.groups, run % Self::RUNS * 2 + i));
+        RunScales { scale: [group(0), group(1)], ..RunScales::default() }
+    }
+
+    /// Of the scales that bring the largest magnitude between 4 and 12, the one of smallest squared error.
+    fn quantize(weights: &[f32]) -> Self {
+        let weights: &[f32; 64] = weights.try_into().expect("64 weights");
+        let mut groups = [0u8; 4];
+        let mut codes = [0u8; 64];
+        for ((group, codes), weights) in
+            groups.iter_mut().zip(codes.chunks_exact_mut(16)).zip(weights.chunks_exact(16))
+        {
+            let largest = largest_magnitude(weights);
+            let reaches = |bits: u8| half_e4m3(bits) * 12.0 >= largest;
+            let covering = (0..0x7e).find(|&bits| reaches(bits)).unwrap_or(0x7e);
+            let mut most = 0.0;
+            for bits in covering.saturating_sub(8)..=(covering + 8).min(0x7e) {
+                let gain = LEVELS.fit(weights, half_e4m3(bits)).gain(half_e4m3(bits));
+                if gain > most {
+                    (*group, most) = (bits, gain);
+                }
+            }
+            for (code, weight) in codes.iter_mut().zip(weights) {
+                *code = LEVELS.nearest(*weight, half_e4m3(*group));
+            }
+        }
+        Self { groups: halves(|i| groups[i]), nibbles: halves(|i| nibble_pair(&codes, 8, i)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_nibbles_become_the_numbers_of_the_table() {
+        for a in 0..16u8 {
+            for b in 0..16u8 {
+                let nibbles = [a, b, 15 - a, b ^ 8];
+                let numbers = nibbles.map(|nibble| E2M1[usize::from(nibble)] as u8);
+                assert_eq!(e2m1(u32::from_le_bytes(nibbles)).to_le_bytes(), numbers);
+            }
+        }
+    }
+
+    /// One ulp below a power of two, a logarithm in single precision rounds up to it.
+    #[test]
+    fn the_exponent_is_right_just_below_powers_of_two() {
+        for exponent in -125..=127 {
+            let power = 2f32.powi(exponent);
+            for (largest, expected) in [(power.next_down(), exponent - 1), (power, exponent)] {
+                let mut weights = [0.0; 32];
+                weights[11] = -largest;
+                let stored = i32::from(Mxfp4::quantize(&weights).exponent);
+                assert_eq!(stored, (expected - 2 + 127).max(0), "{largest:e}");
+            }
+        }
+        assert_eq!(Mxfp4::quantize(&[1e-40; 32]).exponent, 0);
+    }
+}

@@ -1,0 +1,69 @@
+//! The block formats of GGUF/ggml: their layouts and the one definition of their arithmetic.
+//!
+//! Everything that multiplies by these formats, on any device, goes through one contract, the [`Format`]
+//! trait: a block unpacks into runs of 32 small integers (*codes*), and every group of 16 or 32 codes has
+//! one `f32` scale and, in some formats, one `f32` offset:
+//!
+//! ```text
+//! weight[i] = scale[i / GROUP] * code[i] + offset[i / GROUP]
+//! ```
+//!
+//! Activations meet the codes as int8, 32 at a time ([`ActivationBlock`]), so that a product is an exact
+//! integer dot product per group, a few `f32` operations per run, and nothing else. [`reproducible`] fixes
+//! the order of those operations, which makes the result the same bits on every device.
+//!
+//! The crate is `no_std` and free of `unsafe`; the GPU kernels compile these very sources.
+//!
+//! ```
+//! use warpdot_formats::{ActivationBlock, Format, Q4_0, reproducible};
+//!
+//! let weights: Vec<f32> = (0..32).map(|i| (i as f32 * 0.7).sin()).collect();
+//! let block = Q4_0::quantize(&weights);
+//! let activations = ActivationBlock::quantize(&[1.0; 32]);
+//! let y = reproducible::dot(&[block], &[activations]);
+//! assert!((y - weights.iter().sum::<f32>()).abs() < 2.0);
+//! ```
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(target_arch = "nvptx64", feature(core_float_math, f16))]
+
+#[cfg(any(test, feature = "std"))]
+extern crate std;
+
+#[cfg(target_endian = "big")]
+compile_error!("ggml's blocks are little-endian and are read in place: big-endian targets are not supported");
+
+pub mod activation;
+mod codebooks;
+mod f16;
+mod float4;
+mod format;
+mod iq1;
+mod iq2;
+mod iq3;
+mod iq4;
+mod kquant;
+mod legacy;
+mod list;
+mod pack;
+pub mod reproducible;
+mod scales;
+mod search;
+mod swar;
+mod ternary;
+mod vector_code;
+
+pub use activation::ActivationBlock;
+pub use f16::F16;
+pub use float4::{Mxfp4, Nvfp4};
+pub use format::{Codes, Format, FormatVisitor, RUN, RunScales, code_bytes};
+pub use iq1::{Iq1M, Iq1S};
+pub use iq2::{Iq2S, Iq2Xs, Iq2Xxs};
+pub use iq3::{Iq3S, Iq3Xxs};
+pub use iq4::{Iq4Nl, Iq4Xs};
+pub use kquant::{AffineGroups, Q2K, Q3K, Q4K, Q5K, Q6K};
+pub use legacy::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+pub use list::GgmlType;
+pub use reproducible::Numerics;
+pub use ternary::{Q1_0, Q2_0, Tq1_0, Tq2_0};

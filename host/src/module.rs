@@ -1,0 +1,52 @@
+use std::ffi::CString;
+use std::sync::Arc;
+
+use cust::sys;
+
+use crate::Error;
+use crate::driver::{self, FunctionHandle, Owned, PrimaryContext};
+
+/// PTX, compiled and loaded. Unloaded when it and all its functions are dropped.
+#[derive(Clone, Debug)]
+pub struct Module {
+    raw: Arc<Owned<sys::CUmodule>>,
+}
+
+impl Module {
+    pub(crate) fn load(context: &Arc<PrimaryContext>, ptx: &str) -> Result<Self, Error> {
+        let ptx = zero_terminated("the PTX", ptx)?;
+        Ok(Self { raw: Arc::new(driver::load_module(context, &ptx)?) })
+    }
+
+    /// The kernel of this name.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFunction`], [`Error::ZeroByte`].
+    pub fn function(&self, name: &str) -> Result<Function, Error> {
+        let raw = driver::function(&self.raw, &zero_terminated("the function's name", name)?)?;
+        Ok(Function { raw, name: name.into() })
+    }
+}
+
+/// A kernel of a loaded module.
+#[derive(Clone, Debug)]
+pub struct Function {
+    pub(crate) raw: FunctionHandle,
+    name: Arc<str>,
+}
+
+impl Function {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The driver's handle. It is valid as long as this function, or its module, exists.
+    pub fn as_raw(&self) -> sys::CUfunction {
+        self.raw.raw()
+    }
+}
+
+fn zero_terminated(what: &'static str, text: &str) -> Result<CString, Error> {
+    CString::new(text).map_err(|error| Error::ZeroByte { what, position: error.nul_position() })
+}

@@ -1,0 +1,69 @@
+//! The memory that the threads of a block share.
+
+#[cfg(target_arch = "nvptx64")]
+core::arch::global_asm!(".extern .shared .align 16 .b8 dynamic_shared[];");
+
+/// `WORDS` 32-bit words of the block's dynamic shared memory.
+///
+/// Threads may read and write the same word; one that reads a word that another writes with no
+/// [`sync_threads`](super::thread::sync_threads) between them gets either value.
+#[derive(Clone, Copy, Debug)]
+pub struct Words<const WORDS: usize> {
+    /// In the shared address space, in bytes.
+    address: u32,
+}
+
+impl<const WORDS: usize> Words<WORDS> {
+    /// The words that start `offset` words into the dynamic shared memory.
+    ///
+    /// # Safety
+    /// The kernel was launched with dynamic shared memory for `offset + WORDS` words.
+    #[inline(always)]
+    pub unsafe fn at(offset: u32) -> Self {
+        gpu_only!((offset), {
+            let address: u32;
+            // SAFETY: reads the address of the symbol that is declared above.
+            unsafe {
+                core::arch::asm!("mov.u32 {}, dynamic_shared;", out(reg32) address, options(pure, nomem, nostack))
+            };
+            Self { address: address + 4 * offset }
+        })
+    }
+
+    /// Writes word `index`, if there is one.
+    #[inline(always)]
+    pub fn set(self, index: u32, value: u32) {
+        if (index as usize) < WORDS {
+            let address = self.address + 4 * index;
+            gpu_only!((address, value), {
+                // SAFETY: the word belongs to the memory that `at` was promised.
+                unsafe {
+                    core::arch::asm!("st.shared.b32 [{}], {};", in(reg32) address, in(reg32) value, options(nostack))
+                }
+            })
+        }
+    }
+
+    /// Words `4 * index` to `4 * index + 3`, or zeros if there are none.
+    #[inline(always)]
+    pub fn get4(self, index: u32) -> [u32; 4] {
+        if (index as usize) < WORDS / 4 {
+            let address = self.address + 16 * index;
+            gpu_only!((address), {
+                let (a, b, c, d): (u32, u32, u32, u32);
+                // SAFETY: the words belong to the memory that `at` was promised, whose start and whose parts'
+                // offsets are multiples of 16 bytes.
+                unsafe {
+                    core::arch::asm!(
+                        "ld.shared.v4.b32 {{{}, {}, {}, {}}}, [{}];",
+                        out(reg32) a, out(reg32) b, out(reg32) c, out(reg32) d, in(reg32) address,
+                        options(pure, readonly, nostack)
+                    );
+                }
+                [a, b, c, d]
+            })
+        } else {
+            [0; 4]
+        }
+    }
+}

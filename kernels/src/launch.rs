@@ -1,0 +1,161 @@
+//! How the host launches a kernel: its name, its module's family, and its grid.
+
+use crate::gemm::Stage;
+use crate::gpu::warp;
+use warpdot_formats::{GgmlType, RUN, for_each_format};
+
+/// Warps in a block of `quantize_activations`.
+pub(crate) const QUANTIZE_WARPS: u32 = 4;
+/// Warps, and so rows, in a block of a `gemv` kernel.
+pub(crate) const GEMV_WARPS: u32 = 4;
+/// Threads in a block of a `gemm` kernel.
+pub(crate) const GEMM_THREADS: u32 = 256;
+/// Rows of W and of X in a tile.
+pub(crate) const GEMM_TILE: u32 = 64;
+/// Runs of a chain in a stage: each thread fills one of every row.
+pub(crate) const GEMM_STAGE: u32 = GEMM_THREADS / GEMM_TILE;
+
+/// The kernels of one PTX module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Family {
+    /// Activations to int8.
+    Quantize,
+    /// Few rows of activations by all rows of weights.
+    Gemv,
+    /// Any number of rows of activations by all rows of weights.
+    Gemm,
+}
+
+impl Family {
+    /// The module's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Quantize => "quantize",
+            Self::Gemv => "gemv",
+            Self::Gemm => "gemm",
+        }
+    }
+}
+
+/// A kernel that the host can launch.
+///
+/// `quantize_activations` takes `(x: *const f32, out: *mut ActivationBlock, blocks: u32)`, the others take
+/// `(w: *const Block, x: *const ActivationBlock, y: *mut f32, m: u32, n: u32, k: u32)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// The module that has it.
+    pub family: Family,
+    /// Its name in the module.
+    pub entry: &'static str,
+    /// The format of the weights, for kernels that multiply.
+    pub ty: Option<GgmlType>,
+    /// The most rows of activations in one launch.
+    pub columns: u32,
+}
+
+/// The size of a launch: the first dimension of the grid and of its blocks; the others are 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Blocks.
+    pub grid: u32,
+    /// Threads in a block.
+    pub block: u32,
+    /// Dynamic shared memory of a block, in bytes.
+    pub shared_bytes: u32,
+}
+
+macro_rules! define_kernels {
+    ($(($block:ident, $suffix:ident)),* $(,)?) => {
+        /// Every kernel, in the order of the list of formats; of those for a format, the narrowest first.
+        pub const KERNELS: &[Kernel] = &[
+            Kernel { family: Family::Quantize, entry: "quantize_activations", ty: None, columns: u32::MAX },
+            $(
+                gemv(GgmlType::$block, concat!("gemv_", stringify!($suffix), "_m1"), 1),
+                gemv(GgmlType::$block, concat!("gemv_", stringify!($suffix), "_m2"), 2),
+                gemv(GgmlType::$block, concat!("gemv_", stringify!($suffix), "_m4"), 4),
+                gemv(GgmlType::$block, concat!("gemv_", stringify!($suffix), "_m8"), 8),
+                gemm(GgmlType::$block, concat!("gemm_", stringify!($suffix))),
+            )*
+        ];
+    };
+}
+for_each_format!(define_kernels);
+
+const fn gemv(ty: GgmlType, entry: &'static str, columns: u32) -> Kernel {
+    Kernel { family: Family::Gemv, entry, ty: Some(ty), columns }
+}
+
+const fn gemm(ty: GgmlType, entry: &'static str) -> Kernel {
+    Kernel { family: Family::Gemm, entry, ty: Some(ty), columns: u32::MAX }
+}
+
+impl Kernel {
+    /// The launch for `m` rows of activations, `n` rows of weights and rows of `k`.
+    ///
+    /// `None` if the kernel takes fewer rows of activations, if one of the sizes is zero, or if a GPU has no
+    /// grid that large.
+    pub fn size(&self, m: u32, n: u32, k: u32) -> Option<Size> {
+        const LARGEST_GRID: u64 = i32::MAX as u64;
+        let ([m, n, k], runs) = ([m, n, k].map(u64::from), u64::from(k) / RUN as u64);
+        let (grid, block, shared_bytes) = match self.family {
+            Family::Quantize => {
+                let blocks = m.checked_mul(runs).filter(|&blocks| blocks <= u64::from(u32::MAX))?;
+                (blocks.div_ceil(u64::from(QUANTIZE_WARPS)), QUANTIZE_WARPS * warp::SIZE, 0)
+            }
+            Family::Gemv => (n.div_ceil(u64::from(GEMV_WARPS)), GEMV_WARPS * warp::SIZE, 0),
+            Family::Gemm => {
+                let tiles = |count: u64| count.div_ceil(u64::from(GEMM_TILE));
+                (tiles(m) * tiles(n), GEMM_THREADS, Stage::BYTES)
+            }
+        };
+        let fits = m <= u64::from(self.columns) && m.min(n).min(k) > 0 && (1..=LARGEST_GRID).contains(&grid);
+        fits.then_some(Size { grid: grid as u32, block, shared_bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kernel(entry: &str) -> &'static Kernel {
+        KERNELS.iter().find(|kernel| kernel.entry == entry).unwrap()
+    }
+
+    #[test]
+    fn every_format_has_its_kernels_once() {
+        for &ty in GgmlType::ALL {
+            let of = |family| {
+                KERNELS.iter().filter(move |kernel| kernel.ty == Some(ty) && kernel.family == family)
+            };
+            assert!(of(Family::Gemv).map(|kernel| kernel.columns).eq([1, 2, 4, 8]));
+            assert_eq!(of(Family::Gemm).count(), 1);
+            for kernel in KERNELS.iter().filter(|kernel| kernel.ty == Some(ty)) {
+                assert!(kernel.entry.starts_with(kernel.family.name()), "{kernel:?}");
+                assert!(kernel.entry.contains(ty.suffix()), "{kernel:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn grids_cover_ragged_shapes() {
+        let size = |entry, m, n, k| kernel(entry).size(m, n, k).map(|size| (size.grid, size.block));
+        assert_eq!(size("gemv_q4_0_m2", 2, 9, 32), Some((3, 128)));
+        assert_eq!(size("gemm_q4_0", 65, 64, 32), Some((2, 256)));
+        assert_eq!(size("quantize_activations", 3, 1, 96), Some((3, 128)));
+        assert!(kernel("gemm_q6k").size(1, 1, 256).unwrap().shared_bytes <= 48 << 10);
+    }
+
+    #[test]
+    fn launches_that_no_gpu_takes_are_refused() {
+        assert_eq!(kernel("gemv_q4_0_m2").size(3, 9, 32), None);
+        for (m, n, k) in [(0, 1, 32), (1, 0, 32), (1, 1, 0)] {
+            for kernel in KERNELS {
+                assert_eq!(kernel.size(m, n, k), None, "{kernel:?} {m} {n} {k}");
+            }
+        }
+        assert!(kernel("gemm_q4_0").size(u32::MAX, 1, 32).is_some());
+        assert_eq!(kernel("gemm_q4_0").size(u32::MAX, u32::MAX, 32), None);
+        assert_eq!(kernel("quantize_activations").size(1 << 31, 1, 64), None);
+    }
+}

@@ -1,0 +1,246 @@
+//! Devices, and matrices that were uploaded to them.
+
+use std::fmt;
+use std::time::Duration;
+
+use warpdot_formats::{GgmlType, Numerics, RUN};
+
+use crate::cpu::Cpu;
+#[cfg(feature = "cuda")]
+use crate::cuda::{Cuda, CudaMatrix};
+use crate::kernel::KernelId;
+use crate::matrix::expect_length;
+use crate::{Error, QuantizedMatrix};
+
+/// Something that multiplies: this machine's CPU, or one of its GPUs. Clones are the same device.
+#[derive(Clone)]
+pub struct Device(Backend);
+
+#[derive(Clone)]
+enum Backend {
+    Cpu(Cpu),
+    #[cfg(feature = "cuda")]
+    Cuda(Cuda),
+}
+
+impl Device {
+    /// The CPU, with the best instruction set that it has.
+    pub fn cpu() -> Self {
+        Self::cpu_with(warpdot_cpu::Isa::best())
+    }
+
+    /// The CPU, with a certain instruction set.
+    pub fn cpu_with(isa: warpdot_cpu::Isa) -> Self {
+        Self(Backend::Cpu(Cpu::new(isa)))
+    }
+
+    /// The CUDA device of this index.
+    ///
+    /// # Errors
+    /// If there is no driver, no such device, or no embedded kernel that runs on it; without the feature `cuda`,
+    /// always.
+    #[cfg(feature = "cuda")]
+    pub fn cuda(index: usize) -> Result<Self, Error> {
+        Ok(Self(Backend::Cuda(Cuda::new(index)?)))
+    }
+
+    /// The CUDA device of this index.
+    ///
+    /// # Errors
+    /// Always: this build lacks the feature `cuda`.
+    #[cfg(not(feature = "cuda"))]
+    pub fn cuda(index: usize) -> Result<Self, Error> {
+        Err(Error::CudaNotBuilt { index })
+    }
+
+    /// The first CUDA device that can be used, else the CPU.
+    pub fn auto() -> Self {
+        Self::gpus().into_iter().next().unwrap_or_else(Self::cpu)
+    }
+
+    /// The CPU and every CUDA device that can be used.
+    pub fn all() -> Vec<Self> {
+        let mut devices = vec![Self::cpu()];
+        devices.extend(Self::gpus());
+        devices
+    }
+
+    fn gpus() -> Vec<Self> {
+        #[cfg(feature = "cuda")]
+        return (0..Cuda::count()).filter_map(|index| Self::cuda(index).ok()).collect();
+        #[cfg(not(feature = "cuda"))]
+        return Vec::new();
+    }
+
+    /// `cpu`, or `cuda:` and the device's index.
+    pub fn id(&self) -> String {
+        match &self.0 {
+            Backend::Cpu(_) => "cpu".to_string(),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(cuda) => cuda.id(),
+        }
+    }
+
+    /// A description for people: the GPU's name, or the CPU's instruction set.
+    pub fn name(&self) -> String {
+        match &self.0 {
+            Backend::Cpu(cpu) => cpu.name(),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(cuda) => cuda.name().to_string(),
+        }
+    }
+
+    /// The kernels that can multiply `m` rows of activations by weights of a format, the preferred one first.
+    pub fn kernels(&self, ty: GgmlType, m: usize) -> Vec<KernelId> {
+        match &self.0 {
+            Backend::Cpu(cpu) => cpu.kernels(ty, m),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(cuda) => cuda.kernels(ty, m),
+        }
+    }
+
+    /// Brings a matrix to the device's memory. The CPU computes straight from the matrix's bytes, shared with it.
+    ///
+    /// # Errors
+    /// If the device's memory does not suffice, or its driver fails.
+    pub fn upload(&self, matrix: &QuantizedMatrix) -> Result<DeviceMatrix, Error> {
+        let weights = match &self.0 {
+            Backend::Cpu(cpu) => Weights::Cpu(cpu.clone(), matrix.clone()),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(cuda) => Weights::Cuda(cuda.upload(matrix)?),
+        };
+        Ok(DeviceMatrix {
+            device: self.clone(),
+            ty: matrix.ty(),
+            rows: matrix.rows(),
+            columns: matrix.columns(),
+            weights,
+        })
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Device({}: {})", self.id(), self.name())
+    }
+}
+
+/// How to compute a product; the default is [`Numerics::Fast`] by the preferred kernel.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Which results are good enough.
+    pub numerics: Numerics,
+    /// Forces a kernel, instead of the first of [`Device::kernels`].
+    pub kernel: Option<KernelId>,
+}
+
+/// What was done to compute a product.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The kernel.
+    pub kernel: KernelId,
+    /// The time from the first to the last kernel on the device, the quantization of the activations included,
+    /// copies between host and device not.
+    pub time: Duration,
+}
+
+/// A matrix W\[n, k\] in the memory of a [`Device`]. `Send` and `Sync`; products by one GPU queue up.
+#[derive(Debug)]
+pub struct DeviceMatrix {
+    device: Device,
+    ty: GgmlType,
+    rows: usize,
+    columns: usize,
+    weights: Weights,
+}
+
+#[derive(Debug)]
+enum Weights {
+    Cpu(Cpu, QuantizedMatrix),
+    #[cfg(feature = "cuda")]
+    Cuda(CudaMatrix),
+}
+
+/// The sizes of a product Y\[m, n\] = X\[m, k\] · W\[n, k\]ᵀ, none of them zero, and whose product fits a `usize`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) m: usize,
+    pub(crate) n: usize,
+    pub(crate) k: usize,
+}
+
+impl DeviceMatrix {
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The format.
+    pub fn ty(&self) -> GgmlType {
+        self.ty
+    }
+
+    /// n.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// k.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Computes Y\[m, n\] = X\[m, k\] · W\[n, k\]ᵀ, all of them row-major, with the default [`Options`].
+    ///
+    /// # Errors
+    /// As [`matmul_with`](Self::matmul_with).
+    pub fn matmul(&self, m: usize, x: &[f32], y: &mut [f32]) -> Result<(), Error> {
+        self.matmul_with(&Options::default(), m, x, y).map(|_| ())
+    }
+
+    /// Computes Y\[m, n\] = X\[m, k\] · W\[n, k\]ᵀ, all of them row-major.
+    ///
+    /// Activations are rounded to int8, 32 at a time, with a scale of a 127th of their largest magnitude: an
+    /// output is off by at most half the sum of each scale times its 32 weights' magnitudes, plus f32 rounding.
+    /// A NaN or infinity among 32 activations makes the outputs of their row of X NaN.
+    ///
+    /// # Errors
+    /// If `m` is zero, `x` does not have m * k or `y` m * n elements, m * n * k overflows, the kernel asked for
+    /// cannot compute the product, or the device fails.
+    pub fn matmul_with(&self, options: &Options, m: usize, x: &[f32], y: &mut [f32]) -> Result<Run, Error> {
+        let shape = Shape { m, n: self.rows, k: self.columns };
+        if m == 0 {
+            return Err(Error::ZeroSize { what: "m" });
+        }
+        m.checked_mul(shape.n).and_then(|mn| mn.checked_mul(shape.k)).ok_or(Error::Overflow {
+            m,
+            n: shape.n,
+            k: shape.k,
+        })?;
+        expect_length("x (m * k)", m * shape.k, x.len())?;
+        expect_length("y (m * n)", m * shape.n, y.len())?;
+        debug_assert!(shape.k.is_multiple_of(RUN));
+
+        let kernel = self.choose(options, m)?;
+        let time = match &self.weights {
+            Weights::Cpu(cpu, weights) => cpu.matmul(kernel.operation(), weights, shape, x, y)?,
+            #[cfg(feature = "cuda")]
+            Weights::Cuda(weights) => weights.matmul(kernel.operation(), shape, x, y)?,
+        };
+        Ok(Run { kernel, time })
+    }
+
+    fn choose(&self, options: &Options, m: usize) -> Result<KernelId, Error> {
+        let eligible = self.device.kernels(self.ty, m);
+        match &options.kernel {
+            None => eligible
+                .into_iter()
+                .next()
+                .ok_or(Error::NoKernels { reason: format!("none for {}", self.ty) }),
+            Some(kernel) if eligible.contains(kernel) => Ok(kernel.clone()),
+            Some(kernel) => {
+                Err(Error::KernelNotEligible { kernel: kernel.clone(), device: self.device.id(), eligible })
+            }
+        }
+    }
+}

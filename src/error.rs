@@ -1,0 +1,157 @@
+//! What can go wrong, one sentence each.
+
+use warpdot_formats::GgmlType;
+
+use crate::KernelId;
+
+/// An error of this library: which value was wrong, and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A dimension is zero.
+    #[error("{what} is 0: every dimension of a product must be at least 1")]
+    ZeroSize {
+        /// The dimension's name: `m`, `n` or `k`.
+        what: &'static str,
+    },
+
+    /// The product's size does not fit the machine's integers.
+    #[error("m * n * k = {m} * {n} * {k} overflows: at most {} products can be computed at once", usize::MAX)]
+    Overflow {
+        /// Rows of X and Y.
+        m: usize,
+        /// Rows of W, columns of Y.
+        n: usize,
+        /// Columns of X and W.
+        k: usize,
+    },
+
+    /// A product is too large for a GPU.
+    #[error(
+        "m = {m}, n = {n}, k = {k} is too large for the kernel {kernel}: sizes fit 32 bits, and its grid 2^31 - 1 \
+         blocks"
+    )]
+    TooLarge {
+        /// The kernel's entry.
+        kernel: &'static str,
+        /// Rows of X and Y.
+        m: usize,
+        /// Rows of W, columns of Y.
+        n: usize,
+        /// Columns of X and W.
+        k: usize,
+    },
+
+    /// A row is not a whole number of blocks.
+    #[error("k = {k} is not a multiple of {block}, the weights in a block of {ty}")]
+    PartialBlock {
+        /// Columns of W.
+        k: usize,
+        /// The format.
+        ty: GgmlType,
+        /// Weights in one of its blocks.
+        block: usize,
+    },
+
+    /// A slice has the wrong length.
+    #[error("{what} has {found} elements where {expected} were expected")]
+    Length {
+        /// Which slice, and the product that gives its length: `y (m * n)`.
+        what: &'static str,
+        /// The right length.
+        expected: usize,
+        /// The length given.
+        found: usize,
+    },
+
+    /// A row index lies outside of the matrix.
+    #[error("there is no row {row}: the matrix has {rows} rows, counted from 0")]
+    NoSuchRow {
+        /// The index given.
+        row: usize,
+        /// Rows in the matrix.
+        rows: usize,
+    },
+
+    /// A weight to be quantized is NaN or infinite.
+    #[error("the weight in row {row}, column {column} is {value}: only finite weights can be quantized")]
+    NonFiniteWeight {
+        /// Its row.
+        row: usize,
+        /// Its column.
+        column: usize,
+        /// The weight.
+        value: f32,
+    },
+
+    /// Weights are so large that their block's half-precision scale would be infinite.
+    #[error(
+        "the weights from row {row}, column {column} on are too large for {ty}: their scale would be infinite"
+    )]
+    WeightTooLarge {
+        /// The block's row.
+        row: usize,
+        /// The block's first column.
+        column: usize,
+        /// The format.
+        ty: GgmlType,
+    },
+
+    /// A text is not the name of a kernel.
+    #[error("{0:?} is not a kernel id: they look like cpu-avx2-gemm-q4k")]
+    NotAKernelId(String),
+
+    /// A kernel that was asked for by name cannot compute the product.
+    #[error("{kernel} cannot compute this product on {device}: {}", list(.eligible))]
+    KernelNotEligible {
+        /// The kernel asked for.
+        kernel: KernelId,
+        /// The device's id.
+        device: String,
+        /// Those that can.
+        eligible: Vec<KernelId>,
+    },
+
+    /// The library was compiled without the feature `cuda`.
+    #[error("CUDA device {index} was asked for, but this build of warpdot lacks the feature `cuda`")]
+    CudaNotBuilt {
+        /// The device asked for.
+        index: usize,
+    },
+
+    /// There are no GPU kernels in this build.
+    #[error("this build of warpdot carries no GPU kernels: {reason}")]
+    NoKernels {
+        /// Why, and what helps.
+        reason: String,
+    },
+
+    /// No embedded PTX runs on the device.
+    #[error(
+        "no embedded kernels run on {device}, of compute capability {capability}: there are those for {archs}"
+    )]
+    NoKernelsForDevice {
+        /// The device's id.
+        device: String,
+        /// Its compute capability.
+        capability: String,
+        /// The architectures embedded.
+        archs: String,
+    },
+
+    /// The CPU path refused.
+    #[error(transparent)]
+    Cpu(#[from] warpdot_cpu::Error),
+
+    /// The CUDA driver, or the lack of one.
+    #[cfg(feature = "cuda")]
+    #[error(transparent)]
+    Cuda(#[from] warpdot_host::Error),
+}
+
+fn list(kernels: &[KernelId]) -> String {
+    match kernels {
+        [] => "nothing can".to_string(),
+        _ => format!("{} can", kernels.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    }
+}

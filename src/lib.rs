@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+
+#[cfg(all(
+    feature = "cuda",
+    not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))
+))]
+compile_error!("the feature `cuda` is supported on Linux on x86-64 and aarch64; build without it elsewhere");
+
+mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod device;
+mod error;
+mod kernel;
+mod matrix;
+#[cfg(feature = "cuda")]
+pub mod ptx;
+
+pub use device::{Device, DeviceMatrix, Options, Run};
+pub use error::Error;
+pub use kernel::{KernelId, Operation};
+pub use matrix::QuantizedMatrix;
+pub use warpdot_cpu::Isa;
+pub use warpdot_formats::{GgmlType, Numerics};

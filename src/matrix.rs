@@ -1,0 +1,278 @@
+//! Matrices in a block format, in host memory.
+
+use bytes::Bytes;
+use rayon::prelude::*;
+use warpdot_formats::{Format, FormatVisitor, GgmlType};
+
+use crate::Error;
+
+/// A matrix W\[n, k\] of quantized weights: n rows of k weights in ggml's block layout, row after row.
+///
+/// Its shape and size were checked when it was made. Cloning shares the bytes.
+#[derive(Clone)]
+pub struct QuantizedMatrix {
+    ty: GgmlType,
+    rows: usize,
+    columns: usize,
+    bytes: Bytes,
+}
+
+impl QuantizedMatrix {
+    /// Quantizes the n x k row-major `weights`, rows in parallel.
+    ///
+    /// # Errors
+    /// If a dimension is zero, `k` is not a multiple of the format's block, `weights` does not have n * k
+    /// elements, or a weight is not finite or too large for the format.
+    pub fn quantize(ty: GgmlType, n: usize, k: usize, weights: &[f32]) -> Result<Self, Error> {
+        let row_bytes = row_bytes(ty, n, k)?;
+        expect_length("weights (n * k)", n * k, weights.len())?;
+        if let Some(i) = weights.par_iter().position_first(|weight| !weight.is_finite()) {
+            return Err(Error::NonFiniteWeight { row: i / k, column: i % k, value: weights[i] });
+        }
+        let mut bytes = AlignedBytes::zeroed(n * row_bytes);
+        bytes.as_mut().par_chunks_mut(row_bytes).zip(weights.par_chunks(k)).enumerate().try_for_each(
+            |(row, (bytes, weights))| {
+                ty.visit(QuantizeRow { bytes, weights }).map_err(|column| Error::WeightTooLarge {
+                    row,
+                    column,
+                    ty,
+                })
+            },
+        )?;
+        Ok(Self { ty, rows: n, columns: k, bytes: Bytes::from_owner(bytes) })
+    }
+
+    /// Takes n rows of k weights that are in the format's blocks already, without copying them: a `Vec<u8>`, a
+    /// `&'static [u8]`, or a tensor of a mapped file. (Bytes at an odd address, which GGUF files never have,
+    /// are copied to an even one.)
+    ///
+    /// # Errors
+    /// If a dimension is zero, `k` is not a multiple of the format's block, or the bytes are not as many as n
+    /// rows take.
+    pub fn from_bytes(ty: GgmlType, n: usize, k: usize, bytes: impl Into<Bytes>) -> Result<Self, Error> {
+        let mut bytes = bytes.into();
+        expect_length("bytes (n rows of blocks)", n * row_bytes(ty, n, k)?, bytes.len())?;
+        if !bytes.as_ptr().cast::<u16>().is_aligned() {
+            let mut aligned = AlignedBytes::zeroed(bytes.len());
+            aligned.as_mut().copy_from_slice(&bytes);
+            bytes = Bytes::from_owner(aligned);
+        }
+        Ok(Self { ty, rows: n, columns: k, bytes })
+    }
+
+    /// How many bytes n rows of k weights take.
+    ///
+    /// # Errors
+    /// If a dimension is zero, `k` is not a multiple of the format's block, or the size overflows.
+    pub fn byte_len(ty: GgmlType, n: usize, k: usize) -> Result<usize, Error> {
+        Ok(n * row_bytes(ty, n, k)?)
+    }
+
+    /// The format.
+    pub fn ty(&self) -> GgmlType {
+        self.ty
+    }
+
+    /// n.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// k.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The blocks as bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Writes the weights of row `row` to `out`, of length k.
+    ///
+    /// # Errors
+    /// If there is no such row, or `out` has another length.
+    pub fn dequantize_row(&self, row: usize, out: &mut [f32]) -> Result<(), Error> {
+        if row >= self.rows {
+            return Err(Error::NoSuchRow { row, rows: self.rows });
+        }
+        expect_length("out (k)", self.columns, out.len())?;
+        let row_bytes = self.bytes.len() / self.rows;
+        self.ty.visit(DequantizeRow { bytes: &self.bytes[row * row_bytes..][..row_bytes], out });
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for QuantizedMatrix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "QuantizedMatrix({} x {} {}, {} bytes)", self.rows, self.columns, self.ty, self.bytes.len())
+    }
+}
+
+/// The bytes of a row, after checking the shape; n of them fit the address space.
+fn row_bytes(ty: GgmlType, n: usize, k: usize) -> Result<usize, Error> {
+    let block = ty.block_weights();
+    for (what, value) in [("n", n), ("k", k)] {
+        if value == 0 {
+            return Err(Error::ZeroSize { what });
+        }
+    }
+    if !k.is_multiple_of(block) {
+        return Err(Error::PartialBlock { k, ty, block });
+    }
+    // Four bytes a weight leave room for their f32 form, too.
+    n.checked_mul(k).and_then(|weights| weights.checked_mul(4)).ok_or(Error::Overflow { m: 1, n, k })?;
+    Ok(k / block * ty.block_bytes())
+}
+
+pub(crate) fn expect_length(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
+    if found == expected { Ok(()) } else { Err(Error::Length { what, expected, found }) }
+}
+
+/// Bytes at an address that suits every block type.
+struct AlignedBytes {
+    words: Vec<u64>,
+    length: usize,
+}
+
+impl AlignedBytes {
+    fn zeroed(length: usize) -> Self {
+        Self { words: vec![0; length.div_ceil(size_of::<u64>())], length }
+    }
+}
+
+impl AsRef<[u8]> for AlignedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.words)[..self.length]
+    }
+}
+
+impl AsMut<[u8]> for AlignedBytes {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.length]
+    }
+}
+
+struct QuantizeRow<'a> {
+    bytes: &'a mut [u8],
+    weights: &'a [f32],
+}
+
+impl FormatVisitor for QuantizeRow<'_> {
+    /// The error is the column of a block that cannot hold its weights.
+    type Output = Result<(), usize>;
+
+    fn visit<F: Format>(self) -> Self::Output {
+        let blocks: &mut [F] = bytemuck::cast_slice_mut(self.bytes);
+        for (i, (block, weights)) in blocks.iter_mut().zip(self.weights.chunks_exact(F::WEIGHTS)).enumerate()
+        {
+            *block = F::quantize(weights);
+            let finite = (0..F::RUNS).all(|run| {
+                let scales = block.scales(run);
+                scales.scale.iter().chain(&scales.offset).all(|scale| scale.is_finite())
+            });
+            if !finite {
+                return Err(i * F::WEIGHTS);
+            }
+        }
+        Ok(())
+    }
+}
+
+struct DequantizeRow<'a> {
+    bytes: &'a [u8],
+    out: &'a mut [f32],
+}
+
+impl FormatVisitor for DequantizeRow<'_> {
+    type Output = ();
+
+    fn visit<F: Format>(self) {
+        let blocks: &[F] = bytemuck::cast_slice(self.bytes);
+        for (block, out) in blocks.iter().zip(self.out.chunks_exact_mut(F::WEIGHTS)) {
+            block.dequantize(out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TY: GgmlType = GgmlType::Q4_0;
+
+    fn message(result: Result<QuantizedMatrix, Error>) -> String {
+        result.expect_err("bad input").to_string()
+    }
+
+    #[test]
+    fn shapes_are_checked() {
+        assert_eq!(
+            message(QuantizedMatrix::quantize(TY, 0, 32, &[])),
+            "n is 0: every dimension of a product must be at least 1"
+        );
+        assert_eq!(
+            message(QuantizedMatrix::quantize(TY, 1, 0, &[])),
+            "k is 0: every dimension of a product must be at least 1"
+        );
+        assert_eq!(
+            message(QuantizedMatrix::quantize(GgmlType::Q6K, 1, 384, &[0.0; 384])),
+            "k = 384 is not a multiple of 256, the weights in a block of Q6_K"
+        );
+        assert_eq!(
+            message(QuantizedMatrix::quantize(TY, 2, 32, &[0.0; 65])),
+            "weights (n * k) has 65 elements where 64 were expected"
+        );
+        assert_eq!(
+            message(QuantizedMatrix::from_bytes(TY, 2, 64, vec![0; 71])),
+            "bytes (n rows of blocks) has 71 elements where 72 were expected"
+        );
+        assert!(message(QuantizedMatrix::from_bytes(TY, usize::MAX / 32, 32, vec![])).contains("overflows"));
+        assert_eq!(QuantizedMatrix::byte_len(TY, 2, 64).expect("a good shape"), 72);
+        assert!(QuantizedMatrix::byte_len(TY, 2, 65).is_err());
+    }
+
+    #[test]
+    fn weights_are_checked() {
+        let mut weights = vec![0.0; 96];
+        weights[70] = f32::NAN;
+        assert_eq!(
+            message(QuantizedMatrix::quantize(TY, 3, 32, &weights)),
+            "the weight in row 2, column 6 is NaN: only finite weights can be quantized"
+        );
+        weights[70] = 1e9;
+        for &ty in GgmlType::ALL {
+            weights.resize(512, 0.0);
+            weights[260] = 3e38;
+            let error = QuantizedMatrix::quantize(ty, 1, 512, &weights).expect_err("too large");
+            assert!(matches!(error, Error::WeightTooLarge { row: 0, .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_shared_not_copied_unless_misaligned() {
+        let bytes = Bytes::from(vec![7u8; 18 * 4 + 1]);
+        let even = usize::from(!bytes.as_ptr().cast::<u16>().is_aligned());
+        let shared =
+            QuantizedMatrix::from_bytes(TY, 2, 64, bytes.slice(even..even + 72)).expect("good bytes");
+        assert_eq!(shared.bytes().as_ptr(), bytes[even..].as_ptr());
+        let copied =
+            QuantizedMatrix::from_bytes(TY, 2, 64, bytes.slice(1 - even..73 - even)).expect("good bytes");
+        assert_eq!(copied.bytes(), shared.bytes());
+        assert!(copied.bytes().as_ptr().cast::<u16>().is_aligned());
+    }
+
+    #[test]
+    fn rows_come_back() {
+        let weights: Vec<f32> = (0..3 * 64).map(|i| (i as f32).sin()).collect();
+        let matrix = QuantizedMatrix::quantize(GgmlType::Q8_0, 3, 64, &weights).expect("good weights");
+        let mut row = [0.0; 64];
+        matrix.dequantize_row(2, &mut row).expect("a row");
+        assert!(row.iter().zip(&weights[128..]).all(|(a, b)| (a - b).abs() < 0.005));
+        assert_eq!(
+            matrix.dequantize_row(3, &mut row).expect_err("no row").to_string(),
+            "there is no row 3: the matrix has 3 rows, counted from 0"
+        );
+        assert!(matrix.dequantize_row(0, &mut row[1..]).is_err());
+    }
+}

@@ -1,0 +1,175 @@
+//! Every format on every device against the definition of its product, over shapes with ragged ends.
+
+mod devices;
+
+use devices::devices;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rayon::prelude::*;
+use warpdot::{Device, Error, GgmlType, Numerics, Options, QuantizedMatrix};
+use warpdot_formats::{ActivationBlock, Format, FormatVisitor, RUN, reproducible};
+
+/// Numbers of very different sizes, both signs.
+fn numbers(rng: &mut StdRng, count: usize) -> Vec<f32> {
+    (0..count).map(|_| rng.random_range(-1f32..1.0).powi(3)).collect()
+}
+
+/// A product by the definition, and how far from the exact product it may be.
+struct Reference<'a> {
+    matrix: &'a QuantizedMatrix,
+    x: &'a [f32],
+}
+
+struct Expected {
+    reproducible: Vec<f32>,
+    exact: Vec<f64>,
+    bound: Vec<f64>,
+}
+
+impl FormatVisitor for Reference<'_> {
+    type Output = Expected;
+
+    fn visit<F: Format>(self) -> Expected {
+        let (n, k) = (self.matrix.rows(), self.matrix.columns());
+        let blocks: &[F] = bytemuck::cast_slice(self.matrix.bytes());
+        let mut weights = vec![0.0; n * k];
+        for (block, weights) in blocks.iter().zip(weights.chunks_exact_mut(F::WEIGHTS)) {
+            block.dequantize(weights);
+        }
+        let outputs = self.x.par_chunks_exact(k).flat_map_iter(|x| {
+            let activations: Vec<_> = x.as_chunks().0.iter().map(ActivationBlock::quantize).collect();
+            let rows = blocks.chunks_exact(k / F::WEIGHTS).zip(weights.chunks_exact(k));
+            rows.map(|(blocks, weights)| {
+                let y = reproducible::dot(blocks, &activations);
+                let (mut exact, mut magnitude, mut rounding) = (0.0, 0.0, 0.0);
+                for (i, (w, x)) in weights.iter().zip(x).enumerate() {
+                    let (w, x) = (f64::from(*w), f64::from(*x));
+                    exact += w * x;
+                    magnitude += (w * x).abs();
+                    rounding += w.abs() * f64::from(activations[i / RUN].scale) / 2.0;
+                }
+                (y, (exact, rounding + 2.0 * k as f64 * 2f64.powi(-24) * magnitude))
+            })
+            .collect::<Vec<_>>()
+        });
+        let (reproducible, (exact, bound)) = outputs.collect();
+        Expected { reproducible, exact, bound }
+    }
+}
+
+/// Compares all kernels of a device, in both numerics, with what is expected of them.
+fn check(device: &Device, matrix: &QuantizedMatrix, m: usize, x: &[f32], expected: &Expected) -> Vec<String> {
+    let (ty, n, k) = (matrix.ty(), matrix.rows(), matrix.columns());
+    let uploaded = device.upload(matrix).expect("the matrix fits");
+    let mut failures = Vec::new();
+    for kernel in device.kernels(ty, m) {
+        for numerics in [Numerics::Reproducible, Numerics::Fast] {
+            let options = Options { numerics, kernel: Some(kernel.clone()) };
+            let mut y = vec![f32::NAN; m * n];
+            uploaded.matmul_with(&options, m, x, &mut y).expect("a product");
+            let wrong = (0..m * n).find(|&i| match numerics {
+                Numerics::Reproducible => y[i].to_bits() != expected.reproducible[i].to_bits(),
+                Numerics::Fast => {
+                    let error = (f64::from(y[i]) - expected.exact[i]).abs();
+                    error.is_nan() || error > expected.bound[i]
+                }
+            });
+            if let Some(i) = wrong {
+                let (found, reference, exact) = (y[i], expected.reproducible[i], expected.exact[i]);
+                failures.push(format!(
+                    "{kernel} on {device:?}, {numerics:?}, m = {m}, n = {n}, k = {k}: output {i} is {found:e}; \
+                     the definition gives {reference:e}, exact is {exact:e}"
+                ));
+            }
+        }
+    }
+    failures
+}
+
+#[test]
+fn every_kernel_gives_the_defined_product() {
+    let devices = devices();
+    let mut rng = StdRng::seed_from_u64(7);
+    let mut failures = Vec::new();
+    // Blocks along k: fewer than the 32 chains, as many, more; whole and broken eighths.
+    for (m, n, blocks) in [
+        (1, 1, 1),
+        (1, 5, 2),
+        (2, 4, 7),
+        (3, 9, 8),
+        (4, 3, 9),
+        (5, 67, 3),
+        (7, 2, 31),
+        (8, 6, 33),
+        (9, 13, 12),
+        (17, 70, 5),
+        (66, 3, 4),
+        (130, 65, 1),
+    ] {
+        for &ty in GgmlType::ALL {
+            let k = blocks * ty.block_weights();
+            let matrix =
+                QuantizedMatrix::quantize(ty, n, k, &numbers(&mut rng, n * k)).expect("good weights");
+            let x = numbers(&mut rng, m * k);
+            let expected = ty.visit(Reference { matrix: &matrix, x: &x });
+            for device in &devices {
+                failures.extend(check(device, &matrix, m, &x, &expected));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Bytes that no quantizer wrote, NaN and infinite scales among them, and activations of every kind.
+#[test]
+fn specials_travel_alike() {
+    let mut rng = StdRng::seed_from_u64(8);
+    let (m, n, k) = (4, 40, 512);
+    for &ty in GgmlType::ALL {
+        let bytes: Vec<u8> =
+            (0..n * k / ty.block_weights() * ty.block_bytes()).map(|_| rng.random()).collect();
+        let matrix = QuantizedMatrix::from_bytes(ty, n, k, bytes).expect("as many bytes as it takes");
+        let mut x = numbers(&mut rng, m * k);
+        x[..k].fill(0.0);
+        x[k + 3] = f32::INFINITY;
+        x[2 * k + 100] = f32::NAN;
+        x[3 * k..].iter_mut().for_each(|x| *x *= 1e-32);
+        let expected = ty.visit(Reference { matrix: &matrix, x: &x }).reproducible;
+        assert!(expected.iter().any(|y| y.is_finite()) && expected[n..2 * n].iter().all(|y| y.is_nan()));
+        for device in devices() {
+            let options = Options { numerics: Numerics::Reproducible, kernel: None };
+            let mut y = vec![0.0; m * n];
+            device.upload(&matrix).expect("it fits").matmul_with(&options, m, &x, &mut y).expect("a product");
+            let wrong = (0..m * n).find(|&i| {
+                y[i].to_bits() != expected[i].to_bits() && !(y[i].is_nan() && expected[i].is_nan())
+            });
+            assert_eq!(wrong, None, "{ty} on {device:?}: output, {:?}", wrong.map(|i| (y[i], expected[i])));
+        }
+    }
+}
+
+#[test]
+fn bad_arguments_are_named() {
+    for device in devices() {
+        let matrix = QuantizedMatrix::quantize(GgmlType::Q8_0, 3, 64, &[0.5; 192]).expect("good weights");
+        let matrix = device.upload(&matrix).expect("it fits");
+        let message = |m, x: &[f32], y: &mut [f32]| matrix.matmul(m, x, y).expect_err("bad").to_string();
+        assert_eq!(message(0, &[], &mut []), "m is 0: every dimension of a product must be at least 1");
+        assert_eq!(
+            message(2, &[0.0; 127], &mut [0.0; 6]),
+            "x (m * k) has 127 elements where 128 were expected"
+        );
+        assert_eq!(message(2, &[0.0; 128], &mut [0.0; 7]), "y (m * n) has 7 elements where 6 were expected");
+        assert!(message(usize::MAX / 4, &[], &mut []).contains("overflows"));
+
+        let kernel = Some("cpu-abacus-gemm-q8_0".parse().expect("an id"));
+        let options = Options { kernel, ..Options::default() };
+        let error = matrix.matmul_with(&options, 1, &[0.0; 64], &mut [0.0; 3]).expect_err("no such kernel");
+        assert!(matches!(error, Error::KernelNotEligible { .. }), "{error}");
+        assert!(
+            error.to_string().starts_with("cpu-abacus-gemm-q8_0 cannot compute this product on "),
+            "{error}"
+        );
+    }
+    assert!(Device::cuda(1000).is_err());
+}
