@@ -84,9 +84,9 @@ pub enum Error {
         value: f32,
     },
 
-    /// Weights are so large that their block's half-precision scale would be infinite.
+    /// A block's scale cannot be as large as its weights need.
     #[error(
-        "the weights from row {row}, column {column} on are too large for {ty}: their scale would be infinite"
+        "the weights from row {row}, column {column} on are too large for {ty}: no scale of it reaches so far"
     )]
     WeightTooLarge {
         /// The block's row.

@@ -7,6 +7,9 @@
 pub struct F16(pub u16);
 
 impl F16 {
+    /// The largest finite value.
+    pub const LARGEST: f32 = 65504.0;
+
     /// The value as `f32`; exact, subnormals and infinities included.
     #[inline(always)]
     #[cfg(not(target_arch = "nvptx64"))]

@@ -111,6 +111,7 @@ impl Format for Nvfp4 {
     const WEIGHTS: usize = 64;
     const GROUP: usize = 16;
     const HAS_OFFSET: bool = false;
+    const SATURATION: f32 = 448.0 * 6.0;
 
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {

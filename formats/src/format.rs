@@ -44,6 +44,9 @@ pub trait Format: Pod + Send + Sync {
     const GROUP: usize;
     /// Whether groups have an offset beside their scale.
     const HAS_OFFSET: bool;
+    /// The magnitude above which [`quantize`](Self::quantize) cuts weights off. In formats without this limit
+    /// (the default) the scales of weights that are too large are not finite.
+    const SATURATION: f32 = f32::MAX;
     /// Runs in a block.
     const RUNS: usize = Self::WEIGHTS / RUN;
 
@@ -54,6 +57,9 @@ pub trait Format: Pod + Send + Sync {
     fn scales(&self, run: usize) -> RunScales;
 
     /// The block that stands for `weights`: [`WEIGHTS`](Self::WEIGHTS) finite numbers.
+    ///
+    /// Weights that the format cannot hold are told by [`SATURATION`](Self::SATURATION) and by scales that are
+    /// not finite.
     ///
     /// # Panics
     /// If `weights` has another length.

@@ -49,6 +49,7 @@ impl Format for Iq1S {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = 32;
     const HAS_OFFSET: bool = false;
+    const SATURATION: f32 = 15.0 * 1.125 * F16::LARGEST;
 
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
@@ -109,6 +110,7 @@ impl Format for Iq1M {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = 16;
     const HAS_OFFSET: bool = false;
+    const SATURATION: f32 = 15.0 * 1.125 * F16::LARGEST;
 
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {

@@ -69,6 +69,7 @@ impl Format for Iq2Xxs {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = 32;
     const HAS_OFFSET: bool = false;
+    const SATURATION: f32 = 3.875 * 43.0 * F16::LARGEST;
 
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
@@ -121,6 +122,7 @@ impl Format for Iq2Xs {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = 16;
     const HAS_OFFSET: bool = false;
+    const SATURATION: f32 = 3.875 * 43.0 * F16::LARGEST;
 
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
@@ -171,6 +173,7 @@ impl Format for Iq2S {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = 16;
     const HAS_OFFSET: bool = false;
+    const SATURATION: f32 = 3.875 * 43.0 * F16::LARGEST;
 
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {

@@ -30,6 +30,7 @@ impl Format for Iq3Xxs {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = 32;
     const HAS_OFFSET: bool = false;
+    const SATURATION: f32 = 7.75 * 62.0 * F16::LARGEST;
 
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
@@ -86,6 +87,7 @@ impl Format for Iq3S {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = 32;
     const HAS_OFFSET: bool = false;
+    const SATURATION: f32 = 31.0 * 15.0 * F16::LARGEST;
 
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {

@@ -82,6 +82,7 @@ impl Format for Iq4Xs {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = RUN;
     const HAS_OFFSET: bool = false;
+    const SATURATION: f32 = 32.0 * 127.0 * F16::LARGEST;
 
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {

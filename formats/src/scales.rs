@@ -43,6 +43,9 @@ pub(crate) fn best_scale(trials: impl Iterator<Item = f32>, fit: impl Fn(f32) ->
     let (mut scale, mut most) = (0.0, 0.0);
     for trial in trials {
         let (best, gain) = fit(trial).best();
+        if gain == f32::INFINITY {
+            return gain; // beyond every format's scales
+        }
         if gain > most && best.is_finite() {
             (scale, most) = (best, gain);
         }
@@ -81,7 +84,7 @@ impl<const GROUPS: usize> Scales<GROUPS> {
         let mut best = Self { scale: F16::default(), levels: [0; GROUPS] };
         let mut most = 0.0;
         let mut try_scale = |scale: f32| {
-            let scale = F16::from_f32(scale.clamp(-65504.0, 65504.0)); // finite
+            let scale = F16::from_f32(scale.clamp(-F16::LARGEST, F16::LARGEST)); // finite
             let (found, gain, refined) = Self::with_scale(scale, multiples, ideal, &fit);
             if gain > most {
                 (best, most) = (found, gain);

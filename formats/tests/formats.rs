@@ -103,6 +103,59 @@ fn quantization_loses_no_more_than_that_of_ggml() {
     }
 }
 
+struct SaturatesWhereItSays;
+
+impl FormatVisitor for SaturatesWhereItSays {
+    type Output = ();
+
+    /// Weights above the limit come back as the limit, which is nearly reached; those below it as they are.
+    fn visit<F: Format>(self) {
+        let mut out = vec![0.0; F::WEIGHTS];
+        let mut largest_of = |weight: f32| {
+            F::quantize(&vec![weight; F::WEIGHTS]).dequantize(&mut out);
+            out.iter().fold(0.0f32, |largest, &weight| largest.max(weight)) / F::SATURATION
+        };
+        let (below, above) = (largest_of(0.5 * F::SATURATION), largest_of(4.0 * F::SATURATION));
+        assert!((0.4..0.8).contains(&below), "{}: {below}", F::NAME);
+        assert!((0.8..=1.0).contains(&above), "{}: {above}", F::NAME);
+    }
+}
+
+struct Saturation;
+
+impl FormatVisitor for Saturation {
+    type Output = f32;
+
+    fn visit<F: Format>(self) -> f32 {
+        F::SATURATION
+    }
+}
+
+struct MakesScalesInfinite;
+
+impl FormatVisitor for MakesScalesInfinite {
+    type Output = ();
+
+    fn visit<F: Format>(self) {
+        for weight in [1e12, f32::MAX] {
+            let scales = F::quantize(&vec![weight; F::WEIGHTS]).scales(0);
+            let finite = |numbers: [f32; 2]| numbers.iter().all(|number| number.is_finite());
+            assert!(!finite(scales.scale) || !finite(scales.offset), "{}: {scales:?}", F::NAME);
+        }
+    }
+}
+
+#[test]
+fn weights_that_are_too_large_are_noticed() {
+    for ty in GgmlType::ALL {
+        match ty.visit(Saturation) {
+            f32::MAX if *ty == GgmlType::Mxfp4 => {} // its scales reach as far as f32
+            f32::MAX => ty.visit(MakesScalesInfinite),
+            _ => ty.visit(SaturatesWhereItSays),
+        }
+    }
+}
+
 /// The formats that the `gguf` package does not know, read weight by weight.
 #[test]
 fn newest_formats_are_read_as_ggml_lays_them_out() {
