@@ -12,6 +12,9 @@
 #[path = "build/arch.rs"]
 mod arch;
 #[cfg(feature = "cuda")]
+#[path = "build/cache.rs"]
+mod cache;
+#[cfg(feature = "cuda")]
 #[path = "build/compile.rs"]
 mod compile;
 #[cfg(feature = "cuda")]

@@ -1,59 +1,53 @@
 //! The steps from sources to PTX, each a plain `rustc` invocation.
 
 use crate::arch::Arch;
+use crate::cache::{self, Cache};
 use crate::toolchain::{Core, TARGET, Toolchain};
-use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 const EDITION: &str = "2024";
+
+/// The options given here are part of what decides whether something must be compiled again.
+const THIS: &str = include_str!("compile.rs");
 
 /// What stands between the kernels and `core`: every crate without `std` asks for it, but GPUs have the
 /// instructions that it would provide.
 const COMPILER_BUILTINS: &str =
     "#![feature(no_core, compiler_builtins)]\n#![compiler_builtins]\n#![no_core]\n#![no_std]\n";
 
+/// A key that differs whenever the same sources may compile to something else.
+fn key(toolchain: &Toolchain) -> u64 {
+    cache::key((THIS, &toolchain.version, format!("{:?}", toolchain.rustc())))
+}
+
 /// Compiles `core`, unless `cache` or the toolchain has it; the folder to use as `--sysroot` if not the
 /// toolchain's own.
-///
-/// The cache is shared by builds of different profiles and features, which may run at the same time.
-pub(crate) fn core(toolchain: &Toolchain, cache: &Path) -> Result<Option<PathBuf>, String> {
+pub(crate) fn core(toolchain: &Toolchain, cache: &Cache) -> Result<Option<PathBuf>, String> {
     let Core::Sources(sources) = &toolchain.core else { return Ok(None) };
-    let mut key = DefaultHasher::new();
-    (&toolchain.version, sources, COMPILER_BUILTINS, format!("{:?}", toolchain.rustc())).hash(&mut key);
-    let sysroot = cache.join(format!("{:016x}", key.finish()));
-
-    fs::create_dir_all(cache).map_err(|error| format!("{}: {error}", cache.display()))?;
-    let lock = sysroot.with_extension("lock");
-    let _held = File::create(&lock)
-        .and_then(|file| file.lock().map(|()| file))
-        .map_err(|error| format!("{}: {error}", lock.display()))?;
-    if sysroot.is_dir() {
-        return Ok(Some(sysroot));
-    }
-
-    let unfinished = sysroot.with_extension("unfinished");
-    let lib = unfinished.join("lib/rustlib").join(TARGET).join("lib");
-    let stub = unfinished.join("compiler_builtins.rs");
-    fs::create_dir_all(&lib)
-        .and_then(|()| fs::write(&stub, COMPILER_BUILTINS))
-        .map_err(|error| format!("{}: {error}", unfinished.display()))?;
-    let library = |name: &str, source: &Path, edition: &str| {
-        run(toolchain
-            .rustc()
-            .args(["--crate-type=rlib", "--crate-name", name, "--edition", edition, "--cap-lints=allow"])
-            .arg("-Zforce-unstable-if-unmarked")
-            .arg("--sysroot")
-            .arg(&unfinished)
-            .arg("--out-dir")
-            .arg(&lib)
-            .arg(source))
+    let make = |sysroot: &Path| {
+        let lib = sysroot.join("lib/rustlib").join(TARGET).join("lib");
+        let stub = sysroot.join("compiler_builtins.rs");
+        fs::create_dir_all(&lib)
+            .and_then(|()| fs::write(&stub, COMPILER_BUILTINS))
+            .map_err(|error| format!("{}: {error}", sysroot.display()))?;
+        let library = |name: &str, source: &Path, edition: &str| {
+            run(toolchain
+                .rustc()
+                .args(["--crate-type=rlib", "--crate-name", name, "--edition", edition, "--cap-lints=allow"])
+                .arg("-Zforce-unstable-if-unmarked")
+                .arg("--sysroot")
+                .arg(sysroot)
+                .arg("--out-dir")
+                .arg(&lib)
+                .arg(source))
+        };
+        library("core", &sources.join("core/src/lib.rs"), &edition_of_core(sources))?;
+        library("compiler_builtins", &stub, EDITION)
     };
-    library("core", &sources.join("core/src/lib.rs"), &edition_of_core(sources))?;
-    library("compiler_builtins", &stub, EDITION)?;
-    fs::rename(&unfinished, &sysroot).map_err(|error| format!("{}: {error}", sysroot.display()))?;
-    Ok(Some(sysroot))
+    cache.folder("core", cache::key((key(toolchain), sources)), make).map(Some)
 }
 
 /// The edition in the manifest of `core`.
@@ -78,26 +72,41 @@ pub(crate) struct Modules<'a> {
     toolchain: &'a Toolchain,
     sysroot: Option<PathBuf>,
     sources: Sources<'a>,
-    formats: PathBuf,
+    /// A folder for what is not a module.
+    folder: &'a Path,
+    /// The compiled formats; they are the same for all modules.
+    formats: OnceLock<Result<PathBuf, String>>,
     check_cfg: String,
+    key: u64,
 }
 
 impl<'a> Modules<'a> {
-    /// Compiles the formats into `folder`; they are the same for all modules.
-    pub(crate) fn prepare(
+    pub(crate) fn new(
         toolchain: &'a Toolchain,
         sysroot: Option<PathBuf>,
         sources: Sources<'a>,
-        folder: &Path,
+        folder: &'a Path,
     ) -> Result<Self, String> {
         let check_cfg = format!("cfg(family, values(\"{}\"))", sources.families.join("\", \""));
-        let formats = folder.join("libwarpdot_formats.rlib");
-        let this = Self { toolchain, sysroot, sources, formats, check_cfg };
-        run(this
-            .rustc("warpdot_formats")
-            .args(["--crate-type=rlib", "--cap-lints=allow", "-o"])
-            .args([this.formats.as_path(), &this.sources.formats.join("lib.rs")]))?;
-        Ok(this)
+        let key = cache::key((key(toolchain), cache::key_of_files(&[sources.formats, sources.kernels])?));
+        Ok(Self { toolchain, sysroot, sources, folder, formats: OnceLock::new(), check_cfg, key })
+    }
+
+    /// A key that differs whenever the PTX may.
+    pub(crate) fn key(&self, arch: Arch, family: &str) -> u64 {
+        cache::key((self.key, arch.name, arch.feature, family))
+    }
+
+    fn formats(&self) -> Result<&Path, String> {
+        let compile = || {
+            let library = self.folder.join("libwarpdot_formats.rlib");
+            run(self
+                .rustc("warpdot_formats")
+                .args(["--crate-type=rlib", "--cap-lints=allow", "-o"])
+                .args([library.as_path(), &self.sources.formats.join("lib.rs")]))?;
+            Ok(library)
+        };
+        self.formats.get_or_init(compile).as_deref().map_err(Clone::clone)
     }
 
     /// Compiles the kernels of `family` for `arch`, in a folder of their own, and returns the PTX.
@@ -109,7 +118,7 @@ impl<'a> Modules<'a> {
             .args(arch.feature.map(|feature| format!("-Ctarget-feature={feature}")))
             .args(["--check-cfg", "cfg(test)", "--check-cfg", &self.check_cfg])
             .args(["--cfg", &format!("family=\"{family}\"")])
-            .arg(format!("--extern=warpdot_formats={}", self.formats.display()))
+            .arg(format!("--extern=warpdot_formats={}", self.formats()?.display()))
             .args(["--emit=asm", "--out-dir"])
             .arg(folder)
             .arg(self.sources.kernels.join("lib.rs"));

@@ -1,6 +1,7 @@
 //! From the environment to `$OUT_DIR/ptx.rs`, the table of modules that the library includes.
 
 use crate::arch::{self, Arch};
+use crate::cache::{self, Cache};
 use crate::compile::{self, Modules, Sources};
 use crate::toolchain::{self, Failure, Toolchain};
 use crate::verify;
@@ -68,7 +69,8 @@ fn modules<'a>(
     sources: Sources<'a>,
     out: &Path,
 ) -> Result<Vec<Module<'a>>, String> {
-    let sysroot = timed("core", || compile::core(toolchain, &cache(out)))?;
+    let cache = Cache::beside(out)?;
+    let sysroot = timed("core", || compile::core(toolchain, &cache))?;
     let folder = out.join("ptx");
     // Also takes away the modules of architectures that are no longer wanted.
     let _ = fs::remove_dir_all(&folder);
@@ -76,16 +78,17 @@ fn modules<'a>(
 
     let jobs: Vec<(&Arch, &str)> =
         archs.iter().flat_map(|arch| sources.families.iter().map(move |family| (arch, *family))).collect();
-    let compiler = timed("formats", || Modules::prepare(toolchain, sysroot, sources, out))?;
+    let compiler = Modules::new(toolchain, sysroot, sources, out)?;
     let compile = |(arch, family): (&'a Arch, &'a str)| {
-        let name = format!("{family} for {}", arch.name);
-        let work = out.join("work").join(arch.name).join(family);
-        let ptx = timed(&name, || compiler.compile(*arch, family, &work))?;
-        let flaws: Vec<String> = verify::flaws(&ptx, arch.name).iter().map(ToString::to_string).collect();
-        if !flaws.is_empty() {
-            return Err(format!("PTX of {name}: {}", flaws.join("; ")));
-        }
-        let file = folder.join(format!("{family}.{}.ptx", arch.name));
+        let name = format!("{family}.{}.ptx", arch.name);
+        let verifier = include_str!("verify.rs");
+        let ptx = cache.text(&name, cache::key((compiler.key(*arch, family), verifier)), || {
+            let work = out.join("work").join(arch.name).join(family);
+            let ptx = timed(&name, || compiler.compile(*arch, family, &work))?;
+            let flaws: Vec<String> = verify::flaws(&ptx, arch.name).iter().map(ToString::to_string).collect();
+            if flaws.is_empty() { Ok(ptx) } else { Err(format!("{name}: {}", flaws.join("; "))) }
+        })?;
+        let file = folder.join(name);
         fs::write(&file, ptx).map_err(|error| format!("{}: {error}", file.display()))?;
         Ok(Module { arch: arch.name, family, file })
     };
@@ -100,12 +103,6 @@ fn pool() -> Result<rayon::ThreadPool, String> {
             builder.num_threads(env::var("NUM_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(0));
     }
     builder.build().map_err(|error| error.to_string())
-}
-
-/// A folder that builds of all profiles share: beside the profiles' own folders, or else in this build's.
-fn cache(out: &Path) -> PathBuf {
-    let profile = out.ancestors().find(|folder| folder.ends_with("build")).and_then(Path::parent);
-    profile.and_then(Path::parent).unwrap_or(out).join("nvptx-core")
 }
 
 /// Writes the table: the modules, and the compiler's version or why there are none.
