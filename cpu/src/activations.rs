@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 use warpdot_formats::{ActivationBlock, RUN};
 
-use crate::isa::{IsaVisitor, OCTET, Simd};
+use crate::isa::{IsaVisitor, Lanes, OCTET};
 use crate::{Error, Isa};
 
 /// Eight consecutive [`ActivationBlock`]s of a row, field by field, so that lane r of a vector belongs to run r.
@@ -59,7 +59,7 @@ impl IsaVisitor for Quantize<'_> {
 
     // The definition is what compilers vectorize well: compiled for the instruction set it is quick, and the
     // same bits.
-    fn visit<I: Simd>(self, isa: I) {
+    fn visit<I: Lanes>(self, isa: I) {
         isa.vectorize(
             #[inline(always)]
             || {

@@ -9,6 +9,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code, reason = "intrinsics")]
 mod avx512;
+#[allow(unsafe_code, reason = "intrinsics")]
+mod lanes;
 mod portable;
 mod simd;
 
@@ -16,6 +18,7 @@ mod simd;
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512Vnni;
+pub(crate) use lanes::{Lanes, ROWS};
 pub use portable::Portable;
 pub(crate) use simd::{OCTET, Scales, Simd, Unpacked, octet_blocks, run_of};
 
@@ -73,7 +76,7 @@ pub(crate) trait IsaVisitor {
     type Output;
 
     /// Does the work with `isa`.
-    fn visit<I: Simd>(self, isa: I) -> Self::Output;
+    fn visit<I: Lanes>(self, isa: I) -> Self::Output;
 }
 
 impl Isa {

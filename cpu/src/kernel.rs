@@ -29,7 +29,7 @@ impl Kernel {
     /// found to be quicker; so `numerics` does not matter yet.
     pub fn choose(isa: Isa, numerics: Numerics, problem: Problem) -> Self {
         let routine = match (numerics, problem.m) {
-            (Numerics::Fast | Numerics::Reproducible, ..=4) => Routine::Gemv,
+            (Numerics::Fast | Numerics::Reproducible, ..16) => Routine::Gemv,
             (Numerics::Fast | Numerics::Reproducible, _) => Routine::Gemm,
         };
         Self { isa, routine }

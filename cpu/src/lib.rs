@@ -21,6 +21,7 @@
 
 mod activations;
 mod error;
+mod gemm;
 pub mod isa;
 mod kernel;
 mod matmul;

@@ -7,9 +7,10 @@ use rayon::prelude::*;
 use warpdot_formats::{Format, FormatVisitor, GgmlType, Numerics, RUN};
 
 use crate::activations::ActivationOctet;
-use crate::isa::{IsaVisitor, OCTET, Simd};
+use crate::gemm::ActivationRun;
+use crate::isa::{IsaVisitor, Lanes, OCTET, ROWS, Simd};
 use crate::tile::{Accumulators, MAX_COLUMNS, multiply};
-use crate::{Error, Isa, Kernel, Routine};
+use crate::{Error, Isa, Kernel, Routine, gemm};
 
 /// Products below which other threads are not worth waking.
 const SMALL: usize = 1 << 18;
@@ -21,9 +22,8 @@ const STRIP: usize = 16;
 /// How far ahead of their use weights are fetched from memory, in bytes, at least.
 const AHEAD: usize = 8192;
 
-/// Rows of weights in a tile of each [`Routine`].
+/// Rows of weights in a tile of [`Routine::Gemv`].
 const GEMV_ROWS: usize = 4;
-const GEMM_ROWS: usize = 2;
 
 /// The shape of a product `Y[m,n] = X[m,k] · W[n,k]ᵀ`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,7 +64,9 @@ impl Problem {
 #[derive(Debug, Default)]
 pub struct Workspace {
     activations: Vec<ActivationOctet>,
+    runs: Vec<ActivationRun>,
     products: Vec<f32>,
+    tiles: Vec<gemm::Products>,
 }
 
 impl Workspace {
@@ -75,7 +77,7 @@ impl Workspace {
 }
 
 /// The first `length` elements of `buffer`, which grows where it must.
-fn grown<T: Zeroable + Clone>(buffer: &mut Vec<T>, length: usize) -> &mut [T] {
+pub(crate) fn grown<T: Zeroable + Clone>(buffer: &mut Vec<T>, length: usize) -> &mut [T] {
     if buffer.len() < length {
         buffer.resize(length, T::zeroed());
     }
@@ -209,13 +211,28 @@ struct Multiply<'a, F> {
 impl<F: Format> IsaVisitor for Multiply<'_, F> {
     type Output = ();
 
+    fn visit<I: Lanes>(self, isa: I) {
+        match self.routine {
+            Routine::Gemv => self.gemv(isa),
+            Routine::Gemm => self.gemm(isa),
+        }
+    }
+}
+
+impl<F: Format> Multiply<'_, F> {
+    /// Whether other threads are not worth waking.
+    fn one_thread(&self) -> bool {
+        let Problem { m, n, k } = self.problem;
+        m * n * k < SMALL || rayon::current_num_threads() == 1
+    }
+
     /// X is cut into tiles of some rows, W into strips of some rows. Each strip's products with a tile lie
     /// together in memory, so that threads write to slices of their own; with one row of X that is y itself.
-    fn visit<I: Simd>(self, isa: I) {
+    fn gemv<I: Lanes>(self, isa: I) {
         let Problem { m, n, k } = self.problem;
         let (octets, row_blocks) = (self.problem.octets(), k / F::WEIGHTS);
         let columns = m.div_ceil(m.div_ceil(MAX_COLUMNS));
-        let one_thread = m * n * k < SMALL || rayon::current_num_threads() == 1;
+        let one_thread = self.one_thread();
         let strip = if one_thread { n } else { strip_rows(n) };
 
         let activations = grown(&mut self.workspace.activations, m * octets);
@@ -230,26 +247,53 @@ impl<F: Format> IsaVisitor for Multiply<'_, F> {
                 products.par_chunks_mut(columns * strip).zip(self.weights.par_chunks(strip * row_blocks));
             strips.for_each(|(products, weights)| {
                 let strip = Strip { weights, row_blocks, activations, columns };
-                match self.routine {
-                    Routine::Gemv => multiply_strip::<I, F, GEMV_ROWS>(isa, &strip, products),
-                    Routine::Gemm => multiply_strip::<I, F, GEMM_ROWS>(isa, &strip, products),
-                }
+                multiply_strip::<I, F>(isa, &strip, products);
             });
         });
 
         if m > 1 {
             let products = &self.workspace.products[..m * n];
-            let rows = self.y.par_chunks_mut(n).with_min_len(if one_thread { m } else { 1 });
-            rows.enumerate().for_each(|(row, y)| {
-                let tile = row / columns * columns;
-                let in_tile = columns.min(m - tile);
-                let tile = &products[tile * n..][..in_tile * n];
-                for (y, products) in y.chunks_mut(strip).zip(tile.chunks(in_tile * strip)) {
-                    y.copy_from_slice(&products[row % columns * y.len()..][..y.len()]);
-                }
-            });
+            let tiles = self.y.par_chunks_mut(columns * n).zip(products.par_chunks(columns * n));
+            tiles.for_each(|(y, products)| collect_strips(y, products, n, strip, one_thread));
         }
     }
+
+    /// W is cut into strips of some rows, each of which meets all of X.
+    fn gemm<I: Lanes>(self, isa: I) {
+        let Problem { m, n, k } = self.problem;
+        let row_blocks = k / F::WEIGHTS;
+        let one_thread = self.one_thread();
+        let strip = if one_thread { n } else { strip_rows(n) };
+        let strip = strip.next_multiple_of(I::VECTORS * ROWS);
+        let (runs, tiles) = (k / RUN, m.div_ceil(gemm::COLUMNS));
+        let at_once = if one_thread { m } else { 1 };
+
+        let activations = grown(&mut self.workspace.runs, tiles * runs);
+        let (x, of_tiles) = (self.x.par_chunks(gemm::COLUMNS * k), activations.par_chunks_mut(runs));
+        x.zip(of_tiles).with_min_len(at_once).for_each(|(x, tile)| gemm::quantize(isa, x, k, tile));
+
+        let activations = &*activations;
+        let products = grown(&mut self.workspace.tiles, n.div_ceil(ROWS) * tiles);
+        let weights = self.weights.par_chunks(strip * row_blocks);
+        weights.zip(products.par_chunks_mut(strip / ROWS * tiles)).for_each(|(weights, products)| {
+            gemm::multiply(isa, weights, row_blocks, activations, products);
+        });
+
+        let products = &*products;
+        let rows = self.y.par_chunks_mut(n).with_min_len(at_once).enumerate();
+        rows.for_each(|(row, y)| gemm::collect::<I>(products, tiles, row, y));
+    }
+}
+
+/// Copies products, of which each `strip` columns of y lie together, to the rows of y, n long.
+fn collect_strips(y: &mut [f32], products: &[f32], n: usize, strip: usize, one_thread: bool) {
+    let m = y.len() / n;
+    let rows = y.par_chunks_mut(n).with_min_len(if one_thread { m } else { 1 });
+    rows.enumerate().for_each(|(row, y)| {
+        for (y, products) in y.chunks_mut(strip).zip(products.chunks(m * strip)) {
+            y.copy_from_slice(&products[row * y.len()..][..y.len()]);
+        }
+    });
 }
 
 /// Rows of W in a strip: enough strips to balance the threads' loads.
@@ -287,14 +331,14 @@ struct Strip<'a, F> {
     columns: usize,
 }
 
-/// Multiplies a strip, `ROWS` rows of weights at a time. `products` has a row for each row of the tile.
-fn multiply_strip<I: Simd, F: Format, const ROWS: usize>(isa: I, strip: &Strip<F>, products: &mut [f32]) {
+/// Multiplies a strip. `products` has a row for each row of the tile.
+fn multiply_strip<I: Simd, F: Format>(isa: I, strip: &Strip<F>, products: &mut [f32]) {
     isa.vectorize(
         #[inline(always)]
         || {
             let width = products.len() / strip.columns;
-            let whole = width / ROWS * ROWS;
-            multiply_rows::<I, F, ROWS>(isa, strip, 0..whole, products);
+            let whole = width / GEMV_ROWS * GEMV_ROWS;
+            multiply_rows::<I, F, GEMV_ROWS>(isa, strip, 0..whole, products);
             multiply_rows::<I, F, 1>(isa, strip, whole..width, products);
         },
     );

@@ -44,8 +44,20 @@ impl FormatVisitor for EqualsTheDefinition {
     type Output = ();
 
     fn visit<F: Format>(self) {
-        const SHAPES: [(usize, usize); 11] =
-            [(1, 1), (1, 37), (2, 3), (3, 4), (4, 17), (5, 5), (6, 1), (7, 2), (8, 9), (9, 6), (33, 7)];
+        const SHAPES: [(usize, usize); 12] = [
+            (1, 1),
+            (1, 37),
+            (2, 3),
+            (3, 4),
+            (4, 17),
+            (5, 5),
+            (5, 37),
+            (6, 1),
+            (7, 2),
+            (8, 9),
+            (9, 6),
+            (33, 7),
+        ];
         let longest = lengths::<F>().into_iter().max().expect("some") * F::WEIGHTS;
         let (w, x) = (weights::<F>(1, 37, longest), normal(2, 33 * longest));
         for k in lengths::<F>().into_iter().map(|blocks| blocks * F::WEIGHTS) {
