@@ -153,6 +153,23 @@ impl CudaMatrix {
     }
 }
 
+impl CudaMatrix {
+    /// Writes the rows `ids`, all of which there are, to `out`, which has k numbers for each.
+    pub(crate) fn rows(&self, shape: Shape, ids: &[u32], out: &mut [f32]) -> Result<(), Error> {
+        let state = &*self.cuda.0;
+        let workspace = state.lock();
+        let (mut ids_buffer, mut rows) = (state.context.alloc(ids.len())?, state.context.alloc(out.len())?);
+        ids_buffer.write(ids)?;
+        let weights = (self.ty, &self.weights);
+        let queued = state.kernels.rows(&workspace.stream, weights, &ids_buffer, &mut rows, shape);
+        // Whatever was queued uses the buffers.
+        let done = workspace.stream.synchronize();
+        queued?;
+        done?;
+        Ok(rows.read(out)?)
+    }
+}
+
 impl State {
     fn lock(&self) -> MutexGuard<'_, Workspace> {
         // Buffers are overwritten by every product, so a panic elsewhere leaves nothing half-done behind.

@@ -230,6 +230,29 @@ impl DeviceMatrix {
         Ok(Run { kernel, time })
     }
 
+    /// Writes the rows `ids` of W\[n, k\] to `out`\[ids, k\] as f32: embeddings looked up, or any part of the
+    /// matrix dequantized. The bits are those of [`QuantizedMatrix::dequantize_row`] on every device, but NaNs
+    /// may differ.
+    ///
+    /// # Errors
+    /// If an id is not below n, `out` does not have k elements for each id, or the device fails.
+    pub fn get_rows(&self, ids: &[u32], out: &mut [f32]) -> Result<(), Error> {
+        let shape = Shape { m: ids.len(), n: self.rows, k: self.columns };
+        let Shape { m, n, k } = shape;
+        if let Some(&id) = ids.iter().find(|&&id| id as usize >= n) {
+            return Err(Error::NoSuchRow { row: id as usize, rows: n });
+        }
+        expect_length("out (ids * k)", m.checked_mul(k).ok_or(Error::Overflow { m, n, k })?, out.len())?;
+        if ids.is_empty() {
+            return Ok(());
+        }
+        match &self.weights {
+            Weights::Cpu(_, weights) => weights.dequantize_rows(ids, out),
+            #[cfg(feature = "cuda")]
+            Weights::Cuda(weights) => weights.rows(shape, ids, out),
+        }
+    }
+
     fn choose(&self, options: &Options, m: usize) -> Result<KernelId, Error> {
         let eligible = self.device.kernels(self.ty, m);
         match &options.kernel {

@@ -103,6 +103,14 @@ impl QuantizedMatrix {
     }
 }
 
+impl QuantizedMatrix {
+    /// Writes rows `ids` to `out`, in parallel; lengths and ids have been checked.
+    pub(crate) fn dequantize_rows(&self, ids: &[u32], out: &mut [f32]) -> Result<(), Error> {
+        let rows = ids.par_iter().zip(out.par_chunks_exact_mut(self.columns));
+        rows.try_for_each(|(&id, out)| self.dequantize_row(id as usize, out))
+    }
+}
+
 impl std::fmt::Debug for QuantizedMatrix {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "QuantizedMatrix({} x {} {}, {} bytes)", self.rows, self.columns, self.ty, self.bytes.len())

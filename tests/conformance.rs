@@ -148,6 +148,29 @@ fn specials_travel_alike() {
     }
 }
 
+/// Rows in any order and more than once, of bytes that no quantizer wrote.
+#[test]
+fn rows_are_the_same_on_every_device() {
+    let mut rng = StdRng::seed_from_u64(9);
+    let (n, ids) = (70, [69, 0, 3, 3, 17, 68, 1]);
+    for &ty in GgmlType::ALL {
+        let k = 3 * ty.block_weights();
+        let bytes: Vec<u8> = (0..n * 3 * ty.block_bytes()).map(|_| rng.random()).collect();
+        let matrix = QuantizedMatrix::from_bytes(ty, n, k, bytes).expect("as many bytes as it takes");
+        let mut expected = vec![0.0; ids.len() * k];
+        for (&id, row) in ids.iter().zip(expected.chunks_exact_mut(k)) {
+            matrix.dequantize_row(id as usize, row).expect("a row");
+        }
+        for device in devices() {
+            let mut rows = vec![7.0; ids.len() * k];
+            device.upload(&matrix).expect("it fits").get_rows(&ids, &mut rows).expect("rows");
+            let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+            let wrong = (0..rows.len()).find(|&i| !same(rows[i], expected[i]));
+            assert_eq!(wrong, None, "{ty} on {device:?}: {:?}", wrong.map(|i| (rows[i], expected[i])));
+        }
+    }
+}
+
 #[test]
 fn bad_arguments_are_named() {
     for device in devices() {
@@ -161,6 +184,14 @@ fn bad_arguments_are_named() {
         );
         assert_eq!(message(2, &[0.0; 128], &mut [0.0; 7]), "y (m * n) has 7 elements where 6 were expected");
         assert!(message(usize::MAX / 4, &[], &mut []).contains("overflows"));
+
+        matrix.get_rows(&[], &mut []).expect("no rows at all");
+        let message = |ids: &[u32], out: &mut [f32]| matrix.get_rows(ids, out).expect_err("bad").to_string();
+        assert_eq!(
+            message(&[0, 3], &mut [0.0; 128]),
+            "there is no row 3: the matrix has 3 rows, counted from 0"
+        );
+        assert_eq!(message(&[0, 2], &mut [0.0; 64]), "out (ids * k) has 64 elements where 128 were expected");
 
         let kernel = Some("cpu-abacus-gemm-q8_0".parse().expect("an id"));
         let options = Options { kernel, ..Options::default() };

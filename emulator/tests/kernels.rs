@@ -70,24 +70,37 @@ fn check(context: &Context, module: &Module, ptx: &Ptx, shape: Shape, rng: &mut 
         }
         return failures;
     }
+    let rows = ptx.family == Family::Rows.name();
+    let ids: Vec<u32> = (0..m).map(|_| rng.random_range(0..n as u32)).collect();
     let mut x_buffer = context.alloc(activations.len()).unwrap();
     x_buffer.write(&activations).unwrap();
+    let mut ids_buffer = context.alloc(m).unwrap();
+    ids_buffer.write(&ids).unwrap();
     for &ty in GgmlType::ALL.iter().filter(|ty| k % ty.block_weights() == 0) {
         let matrix = QuantizedMatrix::quantize(ty, n, k, &numbers(rng, n * k)).unwrap();
-        let expected = ty.visit(Reference { matrix: &matrix, activations: &activations });
+        let expected = if rows {
+            let mut expected = vec![0.0; m * k];
+            for (&id, row) in ids.iter().zip(expected.chunks_exact_mut(k)) {
+                matrix.dequantize_row(id as usize, row).unwrap();
+            }
+            expected
+        } else {
+            ty.visit(Reference { matrix: &matrix, activations: &activations })
+        };
         let mut w = context.alloc(matrix.bytes().len()).unwrap();
         w.write(matrix.bytes()).unwrap();
         let of_module = |kernel: &&Kernel| kernel.family.name() == ptx.family && kernel.ty == Some(ty);
         for kernel in KERNELS.iter().filter(of_module) {
             let Some(launch) = size(kernel) else { continue };
-            let mut y = context.alloc::<f32>(m * n).unwrap();
+            let mut y = context.alloc::<f32>(expected.len()).unwrap();
             let function = module.function(kernel.entry).unwrap();
             let sizes = [m, n, k].map(|size| (size as u32).into());
-            let arguments = [(&w).into(), (&x_buffer).into(), (&mut y).into(), sizes[0], sizes[1], sizes[2]];
+            let x = if rows { (&ids_buffer).into() } else { (&x_buffer).into() };
+            let arguments = [(&w).into(), x, (&mut y).into(), sizes[0], sizes[1], sizes[2]];
             // SAFETY: these are the kernel's arguments, and the buffers have the sizes it expects.
             unsafe { stream.launch(&function, launch, &arguments) }.unwrap();
             stream.synchronize().unwrap();
-            let mut found = vec![0f32; m * n];
+            let mut found = vec![0f32; expected.len()];
             y.read(&mut found).unwrap();
             let wrong = found.iter().zip(&expected).position(|(a, b)| a.to_bits() != b.to_bits());
             if let Some(at) = wrong {
@@ -132,7 +145,7 @@ fn every_kernel_of_every_architecture_gives_the_reproducible_bits() {
         let capability = arch.parse::<Arch>().unwrap().compute_capability();
         let (emulated, device) = common::device(capability.major, capability.minor);
         let context = device.context().unwrap();
-        for family in [Family::Quantize, Family::Gemv, Family::Gemm] {
+        for family in [Family::Quantize, Family::Gemv, Family::Gemm, Family::Rows] {
             let ptx = ptx::find(arch, family.name()).unwrap();
             let module = context.load_module(&ptx.text()).unwrap();
             let shapes = if seen.insert(ptx.body()) { full_grid() } else { SMOKE.to_vec() };

@@ -514,3 +514,31 @@ fn moves_take_registers_apart_and_together() {
     compare32("mov.b32 %r0, -2;", |_, _, _| -2i32 as u32);
     compare("mov.b64 %rd0, 0d3FF0000000000000;", |_, _, _| 1f64.to_bits());
 }
+
+/// Half-precision numbers in f32 arithmetic: as if they had been widened first.
+#[test]
+fn narrow_inputs_of_single_precision() {
+    type Operation = fn(f32, f32, f32) -> f32;
+    let operations: [(&str, &str, bool, Operation); 6] = [
+        ("add.rn.f32.f16", "%rs1, %r2", false, |a, b, _| a + b),
+        ("add.f32.bf16", "%rs1, %r2", true, |a, b, _| a + b),
+        ("sub.rn.f32.f16", "%rs1, %r2", false, |a, b, _| a - b),
+        ("sub.f32.bf16", "%rs1, %r2", true, |a, b, _| a - b),
+        ("fma.rn.f32.f16", "%rs1, %rs2, %r3", false, f32::mul_add),
+        ("fma.rn.f32.bf16", "%rs1, %rs2, %r3", true, f32::mul_add),
+    ];
+    let inputs: Vec<[u32; 3]> = words(17).iter().map(|words| words.map(|word| word as u32)).collect();
+    for (name, operands, bfloat, operation) in operations {
+        let widen = |word: u32| match bfloat {
+            true => bf16::from_bits(word as u16).to_f32(),
+            false => f16::from_bits(word as u16).to_f32(),
+        };
+        let found = apply32(&format!("{name} %r0, {operands};"), &inputs);
+        for (found, [a, b, c]) in found.into_iter().zip(&inputs) {
+            let b = if operands.contains("%rs2") { widen(*b) } else { f32::from_bits(*b) };
+            let wanted = operation(widen(*a), b, f32::from_bits(*c));
+            let same = found == wanted.to_bits() || f32::from_bits(found).is_nan() && wanted.is_nan();
+            assert!(same, "{name} of {a:x} {b:e} {c:x}: {found:x}, expected {wanted:e}");
+        }
+    }
+}

@@ -71,6 +71,45 @@ macro_rules! gemv_entries {
 #[cfg(family = "gemv")]
 warpdot_formats::for_each_format!(gemv_entries);
 
+#[cfg(family = "rows")]
+macro_rules! rows_entries {
+    ($(($block:ident, $suffix:ident)),* $(,)?) => {
+        $(
+            mod $suffix {
+                use crate::gpu::global::{Output, input};
+                use crate::rows::{Quad, rows};
+                use warpdot_formats::{$block as Block, Format};
+
+                /// # Safety
+                /// `w`, `ids` and `out` have `n * k` weights, `m` numbers and room for `m * k` weights, with `k` a
+                /// multiple of the block; nothing else touches `out` meanwhile.
+                #[unsafe(export_name = concat!("rows_", stringify!($suffix)))]
+                unsafe extern "ptx-kernel" fn of_format(
+                    w: *const Block,
+                    ids: *const u32,
+                    out: *mut Quad,
+                    m: u32,
+                    n: u32,
+                    k: u32,
+                ) {
+                    let (count, row) = (m as usize, k as usize);
+                    // SAFETY: as the caller promised; each four weights are written by one thread.
+                    let (w, ids, out) = unsafe {
+                        (
+                            input(w, n as usize * (row / Block::WEIGHTS)),
+                            input(ids, count),
+                            Output::new(out, count * (row / 4)),
+                        )
+                    };
+                    rows::<Block>(w, ids, out, k);
+                }
+            }
+        )*
+    };
+}
+#[cfg(family = "rows")]
+warpdot_formats::for_each_format!(rows_entries);
+
 #[cfg(family = "gemm")]
 macro_rules! gemm_entries {
     ($(($block:ident, $suffix:ident)),* $(,)?) => {

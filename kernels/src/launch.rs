@@ -8,6 +8,8 @@ use warpdot_formats::{GgmlType, RUN, for_each_format};
 pub(crate) const QUANTIZE_WARPS: u32 = 4;
 /// Warps, and so rows, in a block of a `gemv` kernel.
 pub(crate) const GEMV_WARPS: u32 = 4;
+/// Threads in a block of a `rows` kernel.
+pub(crate) const ROWS_THREADS: u32 = 256;
 /// Threads in a block of a `gemm` kernel.
 pub(crate) const GEMM_THREADS: u32 = 256;
 /// Rows of W and of X in a tile.
@@ -25,6 +27,8 @@ pub enum Family {
     Gemv,
     /// Any number of rows of activations by all rows of weights.
     Gemm,
+    /// Rows of weights as f32.
+    Rows,
 }
 
 impl Family {
@@ -34,21 +38,23 @@ impl Family {
             Self::Quantize => "quantize",
             Self::Gemv => "gemv",
             Self::Gemm => "gemm",
+            Self::Rows => "rows",
         }
     }
 }
 
 /// A kernel that the host can launch.
 ///
-/// `quantize_activations` takes `(x: *const f32, out: *mut ActivationBlock, blocks: u32)`, the others take
-/// `(w: *const Block, x: *const ActivationBlock, y: *mut f32, m: u32, n: u32, k: u32)`.
+/// `quantize_activations` takes `(x: *const f32, out: *mut ActivationBlock, blocks: u32)`, those that multiply
+/// take `(w: *const Block, x: *const ActivationBlock, y: *mut f32, m: u32, n: u32, k: u32)`, and `rows` take
+/// `(w: *const Block, ids: *const u32, out: *mut f32, m: u32, n: u32, k: u32)` for m of n rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel {
     /// The module that has it.
     pub family: Family,
     /// Its name in the module.
     pub entry: &'static str,
-    /// The format of the weights, for kernels that multiply.
+    /// The format of the weights, for kernels that read weights.
     pub ty: Option<GgmlType>,
     /// The most rows of activations in one launch.
     pub columns: u32,
@@ -76,6 +82,7 @@ macro_rules! define_kernels {
                 gemv(GgmlType::$block, concat!("gemv_", stringify!($suffix), "_m4"), 4),
                 gemv(GgmlType::$block, concat!("gemv_", stringify!($suffix), "_m8"), 8),
                 gemm(GgmlType::$block, concat!("gemm_", stringify!($suffix))),
+                rows(GgmlType::$block, concat!("rows_", stringify!($suffix))),
             )*
         ];
     };
@@ -90,8 +97,12 @@ const fn gemm(ty: GgmlType, entry: &'static str) -> Kernel {
     Kernel { family: Family::Gemm, entry, ty: Some(ty), columns: u32::MAX }
 }
 
+const fn rows(ty: GgmlType, entry: &'static str) -> Kernel {
+    Kernel { family: Family::Rows, entry, ty: Some(ty), columns: u32::MAX }
+}
+
 impl Kernel {
-    /// The launch for `m` rows of activations, `n` rows of weights and rows of `k`.
+    /// The launch for `m` rows of activations, or of results, `n` rows of weights and rows of `k`.
     ///
     /// `None` if the kernel takes fewer rows of activations, if one of the sizes is zero, or if a GPU has no
     /// grid that large.
@@ -107,6 +118,10 @@ impl Kernel {
             Family::Gemm => {
                 let tiles = |count: u64| count.div_ceil(u64::from(GEMM_TILE));
                 (tiles(m) * tiles(n), GEMM_THREADS, Stage::BYTES)
+            }
+            Family::Rows => {
+                let quads = m.checked_mul(k / 4).filter(|&quads| quads <= u64::from(u32::MAX))?;
+                (quads.div_ceil(u64::from(ROWS_THREADS)), ROWS_THREADS, 0)
             }
         };
         let fits = m <= u64::from(self.columns) && m.min(n).min(k) > 0 && (1..=LARGEST_GRID).contains(&grid);
@@ -129,7 +144,7 @@ mod tests {
                 KERNELS.iter().filter(move |kernel| kernel.ty == Some(ty) && kernel.family == family)
             };
             assert!(of(Family::Gemv).map(|kernel| kernel.columns).eq([1, 2, 4, 8]));
-            assert_eq!(of(Family::Gemm).count(), 1);
+            assert_eq!((of(Family::Gemm).count(), of(Family::Rows).count()), (1, 1));
             for kernel in KERNELS.iter().filter(|kernel| kernel.ty == Some(ty)) {
                 assert!(kernel.entry.starts_with(kernel.family.name()), "{kernel:?}");
                 assert!(kernel.entry.contains(ty.suffix()), "{kernel:?}");
@@ -143,6 +158,8 @@ mod tests {
         assert_eq!(size("gemv_q4_0_m2", 2, 9, 32), Some((3, 128)));
         assert_eq!(size("gemm_q4_0", 65, 64, 32), Some((2, 256)));
         assert_eq!(size("quantize_activations", 3, 1, 96), Some((3, 128)));
+        assert_eq!(size("rows_q4_0", 3, 1, 96), Some((1, 256)));
+        assert_eq!(size("rows_q4_0", 11, 1, 96), Some((2, 256)));
         assert!(kernel("gemm_q6k").size(1, 1, 256).unwrap().shared_bytes <= 48 << 10);
     }
 

@@ -1,7 +1,7 @@
 //! The GPU kernels, in Rust, generic over the block formats of `warpdot-formats`.
 //!
 //! These sources are compiled twice. For a GPU, `warpdot`'s build script compiles them to PTX, once per
-//! architecture and *family* (`quantize`, `gemv`, `gemm`), with the compiler's own `nvptx64-nvidia-cuda`
+//! architecture and *family* (`quantize`, `gemv`, `gemm`, `rows`), with the compiler's own `nvptx64-nvidia-cuda`
 //! target; that is what [`gpu`] has bodies for. For the host, cargo compiles them like any crate: everything
 //! type-checks there, and [`launch`] tells the host how a kernel is launched.
 //!
@@ -12,9 +12,10 @@
 //! | [`quantize`] | activations to int8 |
 //! | [`gemv`] | up to 8 columns: a warp per row of weights |
 //! | [`gemm`] | more columns: tiles in shared memory |
+//! | [`rows`] | weights as f32 |
 //! | [`launch`] | grids, blocks and entry names |
 //!
-//! Every kernel gives the bits that [`warpdot_formats::reproducible`] defines.
+//! Every product has the bits that [`warpdot_formats::reproducible`] defines.
 
 #![no_std]
 #![cfg_attr(target_arch = "nvptx64", allow(internal_features))]
@@ -28,3 +29,4 @@ pub mod gemv;
 pub mod gpu;
 pub mod launch;
 pub mod quantize;
+pub mod rows;

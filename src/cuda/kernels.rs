@@ -80,6 +80,28 @@ impl Kernels {
         unsafe { self.launch(stream, kernel, shape, &arguments) }
     }
 
+    /// Queues out = rows `ids` of the weights as f32. No id may be n or above.
+    pub(crate) fn rows(
+        &self,
+        stream: &Stream,
+        weights: (GgmlType, &Buffer<u8>),
+        ids: &Buffer<u32>,
+        out: &mut Buffer<f32>,
+        shape: Shape,
+    ) -> Result<(), Error> {
+        let (Shape { m, n, k }, (ty, weights)) = (shape, weights);
+        let sizes = (weights.len(), ids.len(), out.len());
+        assert_eq!(sizes, (n * (k / ty.block_weights()) * ty.block_bytes(), m, m * k));
+        let kernel = KERNELS.iter().find(|kernel| kernel.family == Family::Rows && kernel.ty == Some(ty));
+        let kernel =
+            kernel.ok_or_else(|| Error::NoKernels { reason: format!("none that reads rows of {ty}") })?;
+        let sizes = [m as u32, n as u32, k as u32].map(Argument::from); // `launch` has checked them
+        let arguments = [weights.into(), ids.into(), out.into(), sizes[0], sizes[1], sizes[2]];
+        // SAFETY: the kernel takes these arguments, reads n x k weights and m ids, skips rows that there are not,
+        // and writes m x k weights; the lengths were checked above.
+        unsafe { self.launch(stream, kernel, shape, &arguments) }
+    }
+
     /// # Safety
     /// As for [`Stream::launch`], if the shape fits u32s; if not, this is an error.
     unsafe fn launch(

@@ -37,6 +37,8 @@ pub(crate) enum FloatOp {
 pub(crate) struct Float {
     op: FloatOp,
     ty: Type,
+    /// The format of all inputs but the last, where that of an f32 operation is another one.
+    narrow: Option<Format>,
     mode: Mode,
     d: Row,
     abc: (Row, Row, Row),
@@ -103,11 +105,22 @@ pub(crate) fn decode(
         Type::F32 | Type::F64 | Type::F16 | Type::F16x2 | Type::BF16 | Type::BF16x2 => {}
         _ => return opcode.unsupported("needs a floating-point type"),
     }
+    let narrow = match (op, ty, opcode.peek_type()) {
+        (FloatOp::Add | FloatOp::Sub | FloatOp::Fma, Type::F32, Some(narrow)) => {
+            opcode.ty()?;
+            Some((narrow, if narrow == Type::BF16 { BF16 } else { F16 }))
+        }
+        _ => None,
+    };
+    if narrow.is_some_and(|(narrow, _)| !matches!(narrow, Type::F16 | Type::BF16)) {
+        return opcode.unsupported("inputs of f32 operations are f32, f16 or bf16");
+    }
     if operands.len() != inputs + 1 {
         return opcode.unsupported(format!("has {} operands, expected {}", operands.len(), inputs + 1));
     }
     let mut rows = [0; 3];
-    for (row, operand) in rows.iter_mut().zip(&operands[1..]) {
+    for (i, (row, operand)) in rows.iter_mut().zip(&operands[1..]).enumerate() {
+        let ty = narrow.filter(|_| i + 1 < inputs).map_or(ty, |(narrow, _)| narrow);
         *row = decoder.source(opcode, ty, operand)?;
     }
     for unused in inputs..3 {
@@ -118,11 +131,22 @@ pub(crate) fn decode(
         rows.swap(0, 1);
     }
     let d = decoder.destination(opcode, ty, &operands[0])?;
-    Ok(Some(Float { op, ty, mode, d, abc: (rows[0], rows[1], rows[2]) }))
+    let narrow = narrow.map(|(_, format)| format);
+    Ok(Some(Float { op, ty, narrow, mode, d, abc: (rows[0], rows[1], rows[2]) }))
 }
 
 pub(crate) fn execute(float: &Float, registers: &mut Registers, mask: u32) {
-    let Float { op, ty, mode, d, abc } = *float;
+    let Float { op, ty, narrow, mode, d, abc } = *float;
+    if let Some(format) = narrow {
+        let widened = |bits: u16| F32.round(format.to_f64(bits.into()), Rounding::Nearest);
+        return match op {
+            FloatOp::Fma => registers.map3(mask, d, abc, |a: u16, b: u16, c: u32| {
+                lane(F32, op, mode, [widened(a), widened(b), c])
+            }),
+            _ => registers
+                .map2(mask, d, (abc.0, abc.1), |a: u16, b: u32| lane(F32, op, mode, [widened(a), b, 0])),
+        };
+    }
     match ty {
         Type::F32 if mode.is_plain() => single(registers, mask, op, mode, d, abc),
         Type::F64 => double(registers, mask, op, mode, d, abc),
