@@ -11,7 +11,7 @@ pub enum Error {
     /// A dimension is zero.
     #[error("{what} is 0: every dimension of a product must be at least 1")]
     ZeroSize {
-        /// The dimension's name: `m`, `n` or `k`.
+        /// The dimension's name: `m`, `n`, `k` or `group`.
         what: &'static str,
     },
 
@@ -95,6 +95,65 @@ pub enum Error {
         column: usize,
         /// The format.
         ty: GgmlType,
+    },
+
+    /// Eight rows share a word in the layout to be imported.
+    #[error("n = {n} is not a multiple of 8, the rows that share a word")]
+    PartialWord {
+        /// Rows of W.
+        n: usize,
+    },
+
+    /// Columns of a group to be imported do not fill blocks.
+    #[error("group {group} has {columns} columns, which is not a multiple of 32")]
+    GroupSize {
+        /// The group, counted from 0.
+        group: usize,
+        /// Its columns.
+        columns: usize,
+    },
+
+    /// A column to be imported belongs to a group that is not there.
+    #[error("g_idx[{column}] is {found}: there are {groups} groups, counted from 0")]
+    GroupIndex {
+        /// The column.
+        column: usize,
+        /// The group given.
+        found: i32,
+        /// How many there are.
+        groups: usize,
+    },
+
+    /// The columns to be imported are more than can be sorted.
+    #[error("k = {k} is too large: at most 2^32 columns can be sorted by group")]
+    TooManyColumns {
+        /// Columns of W.
+        k: usize,
+    },
+
+    /// A scale to be imported is NaN or infinite.
+    #[error("the scale of row {row}, group {group} is {value}: only finite ones can be imported")]
+    NonFiniteScale {
+        /// Its row.
+        row: usize,
+        /// Its group.
+        group: usize,
+        /// The scale.
+        value: f32,
+    },
+
+    /// Half precision cannot hold a scale to be imported.
+    #[error(
+        "the scale of row {row}, group {group} is {value:e}: half precision holds scales up to 65504 and, with an \
+         error below 1/254, down to about 7.6e-6"
+    )]
+    ScaleOutOfRange {
+        /// Its row.
+        row: usize,
+        /// Its group.
+        group: usize,
+        /// The scale.
+        value: f32,
     },
 
     /// A text is not the name of a kernel.

@@ -11,6 +11,7 @@ mod cpu;
 mod cuda;
 mod device;
 mod error;
+pub mod import;
 mod kernel;
 mod matrix;
 #[cfg(feature = "cuda")]
@@ -21,4 +22,4 @@ pub use error::Error;
 pub use kernel::{KernelId, Operation};
 pub use matrix::QuantizedMatrix;
 pub use warpdot_cpu::Isa;
-pub use warpdot_formats::{GgmlType, Numerics};
+pub use warpdot_formats::{F16, GgmlType, Numerics};

@@ -60,6 +60,11 @@ impl QuantizedMatrix {
         Ok(Self { ty, rows: n, columns: k, bytes })
     }
 
+    /// [`from_bytes`](Self::from_bytes) for bytes that are written here.
+    pub(crate) fn from_aligned(ty: GgmlType, n: usize, k: usize, bytes: AlignedBytes) -> Result<Self, Error> {
+        Self::from_bytes(ty, n, k, Bytes::from_owner(bytes))
+    }
+
     /// How many bytes n rows of k weights take.
     ///
     /// # Errors
@@ -138,13 +143,13 @@ pub(crate) fn expect_length(what: &'static str, expected: usize, found: usize) -
 }
 
 /// Bytes at an address that suits every block type.
-struct AlignedBytes {
+pub(crate) struct AlignedBytes {
     words: Vec<u64>,
     length: usize,
 }
 
 impl AlignedBytes {
-    fn zeroed(length: usize) -> Self {
+    pub(crate) fn zeroed(length: usize) -> Self {
         Self { words: vec![0; length.div_ceil(size_of::<u64>())], length }
     }
 }

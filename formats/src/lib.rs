@@ -39,6 +39,8 @@ mod codebooks;
 mod f16;
 mod float4;
 mod format;
+#[cfg(not(target_arch = "nvptx64"))]
+mod from_codes;
 mod iq1;
 mod iq2;
 mod iq3;
@@ -58,6 +60,8 @@ pub use activation::ActivationBlock;
 pub use f16::F16;
 pub use float4::{Mxfp4, Nvfp4};
 pub use format::{Codes, Format, FormatVisitor, RUN, RunScales, code_bytes};
+#[cfg(not(target_arch = "nvptx64"))]
+pub use from_codes::FromCodes;
 pub use iq1::{Iq1M, Iq1S};
 pub use iq2::{Iq2S, Iq2Xs, Iq2Xxs};
 pub use iq3::{Iq3S, Iq3Xxs};
