@@ -1,55 +1,56 @@
-//! Matrix products of warpdot's CPU kernels and candle's, alternating in one run.
+//! Matrix products of warpdot's CPU kernels, candle's and ggml's, alternating in one run.
 //!
 //! ```sh
 //! cd benches/peers && cargo run --release -- --help
 //! ```
 //!
 //! A sample is a few calls in a row of one library; samples of the libraries alternate, with a pause between
-//! them, because idle threads of both spin for a while. What is reported is the median of each, and the
-//! median of the ratios of neighbouring samples. *Cold* calls go round copies of the weights that together
-//! exceed the caches, *warm* ones use one copy. The ceiling is the rate at which the same threads read such
-//! copies with nothing else to do.
+//! them, because idle threads spin for a while. What is reported is the median of each, and the median of the
+//! ratios of neighbouring samples. *Cold* calls go round copies of the weights that together exceed the caches,
+//! *warm* ones use one copy. The ceilings are what the same threads reach with nothing else to do: reading memory
+//! that exceeds the caches, and int8 products in registers.
 
-mod operands;
-mod timing;
-
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::Parser;
-use operands::{Candle, Operands, Warpdot};
-use timing::{Paired, Reader, alternate};
-use warpdot_cpu::Problem;
+use serde_json::json;
+use warpdot_cpu::{Numerics, Problem};
 use warpdot_formats::GgmlType;
+use warpdot_peers::ceilings;
+use warpdot_peers::operands::{Candle, Operands, Peer, Warpdot, verify};
+use warpdot_peers::report::Report;
+use warpdot_peers::timing::{Contender, Plan, alternate};
 
-/// Compares matrix products of warpdot's CPU kernels with candle's.
+/// Compares matrix products of warpdot's CPU kernels with those of other libraries.
 #[derive(Parser)]
 struct Args {
     /// Rows of activations.
-    #[arg(long, default_value_t = 1)]
-    m: usize,
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 512])]
+    m: Vec<usize>,
     /// Rows of weights.
-    #[arg(long, default_value_t = 14336)]
+    #[arg(long, default_value_t = 4096)]
     n: usize,
     /// Columns.
     #[arg(long, default_value_t = 4096)]
     k: usize,
-    /// Formats, by ggml's names.
-    #[arg(long, value_delimiter = ',', default_value = "Q4_0,Q4_K,Q8_0,Q6_K")]
+    /// Formats, by ggml's names, or `all`.
+    #[arg(long, value_delimiter = ',', default_value = "Q4_0,Q8_0,Q4_K,Q6_K")]
     types: Vec<String>,
     /// Numbers of threads; each is measured in a process of its own.
     #[arg(long, value_delimiter = ',', default_values_t = default_threads())]
     threads: Vec<usize>,
-    /// Pairs of samples.
-    #[arg(long, default_value_t = 31)]
+    /// Samples of each library.
+    #[arg(long, default_value_t = 15)]
     samples: usize,
-    /// Calls in a sample.
-    #[arg(long, default_value_t = 4)]
+    /// Calls in a sample; fewer where a call is long.
+    #[arg(long, default_value_t = 8)]
     calls: usize,
-    /// MiB that the copies of cold weights together exceed.
-    #[arg(long, default_value_t = 1024)]
+    /// Measures with the weights in the caches, too.
+    #[arg(long)]
+    warm: bool,
+    /// MiB that the copies of cold weights together exceed; twice the last cache, and at least 256, unless given.
+    #[arg(long, default_value_t = cold_mib())]
     cold_mib: usize,
     /// Appends one JSON object a line.
     #[arg(long)]
@@ -61,7 +62,13 @@ struct Args {
 
 fn default_threads() -> Vec<usize> {
     let all = std::thread::available_parallelism().map_or(1, usize::from);
-    if all == 1 { vec![1] } else { vec![all, 1] }
+    if all == 1 { vec![1] } else { vec![1, all] }
+}
+
+fn cold_mib() -> usize {
+    let size = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index3/size").unwrap_or_default();
+    let kib: usize = size.trim().trim_end_matches('K').parse().unwrap_or(0);
+    (2 * kib).div_ceil(1024).max(256)
 }
 
 fn main() -> ExitCode {
@@ -78,12 +85,8 @@ fn main() -> ExitCode {
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// One process per number of threads: both libraries read it from the environment when they start.
+/// One process per number of threads: libraries read it from the environment when they start.
 fn spawn(args: &Args) -> Outcome {
-    println!(
-        "{:<22} {:>3} {:>4} {:>9} {:>9} {:>6} {:>9} {:>9} {:>9}",
-        "kernel", "thr", "", "ms", "candle ms", "ratio", "GB/s", "ceiling", "GOP/s"
-    );
     for threads in &args.threads {
         let mut child = Command::new(std::env::current_exe()?);
         child.args(std::env::args_os().skip(1)).arg("--child").env("RAYON_NUM_THREADS", threads.to_string());
@@ -93,59 +96,112 @@ fn spawn(args: &Args) -> Outcome {
         }
     }
     println!(
-        "ratio: candle's time by ours, above 1 where we are quicker. GB/s: of weights, in ggml's blocks."
+        "ratio: the kernel's time by that of warpdot's first kernel, above 1 where that is quicker. GB/s: of \
+         weights, in ggml's blocks."
     );
     Ok(())
 }
 
 fn measure(args: &Args) -> Outcome {
-    let problem = Problem { m: args.m, n: args.n, k: args.k };
-    let mut json = match &args.json {
-        Some(path) => Some(BufWriter::new(File::options().create(true).append(true).open(path)?)),
-        None => None,
+    let mut report = Report::append(args.json.as_deref())?;
+    let threads = rayon::current_num_threads();
+    let read = ceilings::read_rate(args.cold_mib << 20, args.samples);
+    let vnni = ceilings::vnni_rate(args.samples);
+    report.write(json!({ "impl": "ceiling", "kernel": "read", "threads": threads, "gbps": read / 1e9 }))?;
+    if let Some(vnni) = vnni {
+        report
+            .write(json!({ "impl": "ceiling", "kernel": "vnni", "threads": threads, "gops": vnni / 1e9 }))?;
+    }
+    println!(
+        "{threads} threads; ceilings: reading {:.1} GB/s, int8 products {:.0} GOP/s",
+        read / 1e9,
+        vnni.unwrap_or(f64::NAN) / 1e9
+    );
+    println!(
+        "{:<28} {:<12} {:<8} {:>4} {:>5} {:>10} {:>6} {:>7} {:>8}",
+        "kernel", "numerics", "type", "m", "", "ms", "ratio", "GB/s", "GOP/s"
+    );
+    let types: Vec<GgmlType> = if args.types == ["all"] {
+        GgmlType::ALL.to_vec()
+    } else {
+        let named = |name: &String| {
+            GgmlType::from_name(name).ok_or(format!("there is no format called {name:?} here"))
+        };
+        args.types.iter().map(named).collect::<Result<_, _>>()?
     };
-    for name in &args.types {
-        let ty =
-            GgmlType::from_name(name).ok_or_else(|| format!("there is no format called {name:?} here"))?;
-        let operands = Operands::new(ty, problem, args.cold_mib << 20);
-        for cold in [false, true] {
-            let copies = if cold { operands.copies() } else { 1 };
-            let mut ours = Warpdot::new(&operands, copies)?;
-            let mut theirs = Candle::new(&operands, copies)?;
-            operands.verify(&ours.call(), &theirs.call())?;
-
-            let mut reader = Reader::new(&operands, copies);
-            let ceiling = reader.bytes_per_second(args.samples.min(9), args.calls);
-            let Paired { first, second, ratio } =
-                alternate(args.samples, args.calls, copies, || _ = ours.call(), || _ = theirs.call());
-
-            let (bytes, operations) = (operands.bytes() as f64, 2.0 * (args.m * args.n * args.k) as f64);
-            println!(
-                "{:<22} {:>3} {:>4} {:>9.4} {:>9.4} {:>6.2} {:>9.1} {:>9.1} {:>9.1}",
-                ours.id(),
-                rayon::current_num_threads(),
-                if cold { "cold" } else { "warm" },
-                first * 1e3,
-                second * 1e3,
-                ratio,
-                bytes / first / 1e9,
-                ceiling / 1e9,
-                operations / first / 1e9,
-            );
-            if let Some(json) = &mut json {
-                for (implementation, kernel, seconds) in
-                    [("warpdot", ours.id(), first), ("candle", "candle".to_string(), second)]
-                {
-                    let line = serde_json::json!({
-                        "impl": implementation, "kernel": kernel, "numerics": "fast", "type": ty.name(),
-                        "m": args.m, "n": args.n, "k": args.k, "threads": rayon::current_num_threads(),
-                        "cold": cold, "ms": seconds * 1e3, "gbps": bytes / seconds / 1e9,
-                        "gops": operations / seconds / 1e9, "ceiling_gbps": ceiling / 1e9,
-                    });
-                    writeln!(json, "{line}")?;
+    for ty in types {
+        for &m in &args.m {
+            let operands = Operands::new(ty, Problem { m, n: args.n, k: args.k });
+            for cold in [false, true] {
+                if cold || args.warm {
+                    compare(args, &operands, cold, &mut report)?;
                 }
             }
         }
+    }
+    Ok(())
+}
+
+/// Measures one product by all libraries.
+fn compare(args: &Args, operands: &Operands, cold: bool, report: &mut Report) -> Outcome {
+    let (ty, Problem { m, n, k }) = (operands.ty, operands.problem);
+    let bytes = operands.weights.len();
+    let copies = if cold { (args.cold_mib << 20) / bytes + 1 } else { 1 };
+    let mut peers: Vec<(&str, Box<dyn Peer + '_>)> = Vec::new();
+    for (name, numerics) in [("fast", Numerics::Fast), ("reproducible", Numerics::Reproducible)] {
+        let ours = Warpdot::new(operands, copies, numerics)?;
+        if peers.iter().all(|(_, peer)| peer.kernel() != ours.kernel()) {
+            peers.push((name, Box::new(ours)));
+        }
+    }
+    if let Some(candle) = Candle::new(operands, copies)? {
+        peers.push(("fast", Box::new(candle)));
+    }
+    #[cfg(feature = "ggml")]
+    for kind in warpdot_peers::ggml::Buffers::all() {
+        use warpdot_peers::ggml::MatMul;
+        if let Some(ggml) = MatMul::new(operands, copies, kind, rayon::current_num_threads()) {
+            peers.push(("fast", Box::new(ggml)));
+        }
+    }
+
+    let mut slowest = 0.0f64;
+    for (_, peer) in &mut peers {
+        let start = std::time::Instant::now();
+        peer.call();
+        peer.rest();
+        slowest = slowest.max(start.elapsed().as_secs_f64());
+    }
+    for (_, peer) in &peers[1..] {
+        verify(&*peers[0].1, &**peer).map_err(|error| format!("{ty}: {error}"))?;
+    }
+
+    /// Seconds that a sample may take.
+    const SAMPLE: f64 = 0.2;
+    let calls = ((SAMPLE / slowest) as usize).clamp(1, args.calls);
+    // A library may repack each copy when it is used first.
+    let plan = Plan { samples: args.samples, calls, warm_up: copies };
+    let mut contenders: Vec<&mut dyn Contender> = Vec::new();
+    for (_, peer) in &mut peers {
+        contenders.push(&mut **peer);
+    }
+    let timings = alternate(plan, &mut contenders);
+
+    let operations = 2.0 * (m * n * k) as f64;
+    for ((numerics, peer), timing) in peers.iter().zip(timings) {
+        let (gbps, gops) = (bytes as f64 / timing.seconds / 1e9, operations / timing.seconds / 1e9);
+        let label = if peer.name() == "ggml" { format!("ggml {}", peer.kernel()) } else { peer.kernel() };
+        println!(
+            "{label:<28} {numerics:<12} {ty:<8} {m:>4} {:>5} {:>10.4} {:>6.2} {gbps:>7.1} {gops:>8.1}",
+            if cold { "cold" } else { "warm" },
+            timing.seconds * 1e3,
+            timing.ratio,
+        );
+        report.write(json!({
+            "impl": peer.name(), "kernel": peer.kernel(), "numerics": numerics, "type": ty.name(),
+            "m": m, "n": n, "k": k, "threads": rayon::current_num_threads(), "cold": cold,
+            "ms": timing.seconds * 1e3, "ratio": timing.ratio, "gbps": gbps, "gops": gops,
+        }))?;
     }
     Ok(())
 }

@@ -2,116 +2,118 @@
 
 use std::time::{Duration, Instant};
 
-use rayon::prelude::*;
+/// Something to be timed.
+pub trait Contender {
+    /// What is timed.
+    fn call(&mut self);
 
-use crate::operands::Operands;
-
-/// Medians of seconds per call, and the median of the ratios of paired samples, second by first.
-pub(crate) struct Paired {
-    pub(crate) first: f64,
-    pub(crate) second: f64,
-    pub(crate) ratio: f64,
+    /// Puts threads to sleep that would wait for the next call by spinning, while others are timed.
+    fn rest(&mut self) {}
 }
 
-/// Takes `samples` pairs of samples of `calls` calls each, after as many unmeasured calls as there are
-/// copies, which is when a library may repack its weights.
-pub(crate) fn alternate(
-    samples: usize,
-    calls: usize,
-    copies: usize,
-    mut first: impl FnMut(),
-    mut second: impl FnMut(),
-) -> Paired {
-    for _ in 0..copies + 2 {
-        first();
-        second();
+/// Medians of a contender's samples.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// Seconds per call.
+    pub seconds: f64,
+    /// Its time by that of the first contender, sample by sample: above 1 where the first is quicker.
+    pub ratio: f64,
+}
+
+/// How samples are taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Samples of each contender.
+    pub samples: usize,
+    /// Calls in a sample.
+    pub calls: usize,
+    /// Calls before the first sample.
+    pub warm_up: usize,
+}
+
+/// Takes samples of all contenders in turn, each time beginning with another one, so that none is always the one
+/// that comes after a certain other.
+pub fn alternate(plan: Plan, contenders: &mut [&mut dyn Contender]) -> Vec<Timing> {
+    for contender in &mut *contenders {
+        for _ in 0..plan.warm_up {
+            contender.call();
+        }
+        contender.rest();
     }
-    let mut times = [Vec::new(), Vec::new()];
-    for sample in 0..samples {
-        // Neither is always the one that comes after a pause of the other's kind.
-        let order: [usize; 2] = if sample % 2 == 0 { [0, 1] } else { [1, 0] };
-        for which in order {
-            let seconds = if which == 0 { time(calls, &mut first) } else { time(calls, &mut second) };
-            times[which].push(seconds);
+    let count = contenders.len();
+    let mut seconds = vec![Vec::with_capacity(plan.samples); count];
+    for sample in 0..plan.samples {
+        for turn in 0..count {
+            let which = (sample + turn) % count;
+            seconds[which].push(sample_of(plan.calls, contenders[which]));
         }
     }
-    let mut ratios: Vec<f64> = times[0].iter().zip(&times[1]).map(|(first, second)| second / first).collect();
-    let [first, second] = &mut times;
-    Paired { first: median(first), second: median(second), ratio: median(&mut ratios) }
+    let ratios = |times: &[f64]| times.iter().zip(&seconds[0]).map(|(time, first)| time / first).collect();
+    let ratios: Vec<Vec<f64>> = seconds.iter().map(|times| ratios(times)).collect();
+    seconds.iter().zip(&ratios).map(|(s, r)| Timing { seconds: median(s), ratio: median(r) }).collect()
 }
 
 /// Seconds per call, of `calls` calls after a pause and one more call that wakes the threads.
-fn time(calls: usize, mut call: impl FnMut()) -> f64 {
+fn sample_of(calls: usize, contender: &mut dyn Contender) -> f64 {
+    // Idle threads spin for a while; whoever came before is to be asleep.
     std::thread::sleep(Duration::from_millis(10));
-    call();
+    contender.call();
     let start = Instant::now();
     for _ in 0..calls {
-        call();
+        contender.call();
     }
-    start.elapsed().as_secs_f64() / calls as f64
+    let seconds = start.elapsed().as_secs_f64() / calls as f64;
+    contender.rest();
+    seconds
 }
 
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// Reads copies of the weights, and does nothing else.
-pub(crate) struct Reader {
-    copies: Vec<Vec<u64>>,
-    next: usize,
-}
-
-impl Reader {
-    pub(crate) fn new(operands: &Operands, copies: usize) -> Self {
-        let words = operands.bytes() / size_of::<u64>();
-        Self {
-            // Not zeros, which would all be one page.
-            copies: (0..copies).map(|copy| vec![copy as u64 + 1; words]).collect(),
-            next: 0,
+/// As [`alternate`], by the CPU time of this thread, for contenders that use no other; as many calls a sample as
+/// take about `least`.
+pub fn alternate_on_this_thread(
+    samples: usize,
+    least: Duration,
+    contenders: &mut [&mut dyn Contender],
+) -> Vec<Timing> {
+    let calls: Vec<usize> = contenders
+        .iter_mut()
+        .map(|contender| {
+            contender.call();
+            let start = thread_time();
+            contender.call();
+            let once = (thread_time() - start).as_secs_f64();
+            (least.as_secs_f64() / once.max(1e-9)).ceil() as usize
+        })
+        .collect();
+    let count = contenders.len();
+    let mut seconds = vec![Vec::with_capacity(samples); count];
+    for sample in 0..samples {
+        for turn in 0..count {
+            let which = (sample + turn) % count;
+            let start = thread_time();
+            for _ in 0..calls[which] {
+                contenders[which].call();
+            }
+            seconds[which].push((thread_time() - start).as_secs_f64() / calls[which] as f64);
         }
     }
-
-    /// The median rate.
-    pub(crate) fn bytes_per_second(&mut self, samples: usize, calls: usize) -> f64 {
-        let bytes = size_of_val(&self.copies[0][..]) as f64;
-        let mut seconds: Vec<f64> = (0..samples)
-            .map(|_| {
-                time(calls, || {
-                    let words = &self.copies[self.next % self.copies.len()];
-                    self.next += 1;
-                    std::hint::black_box(sum(words));
-                })
-            })
-            .collect();
-        bytes / median(&mut seconds)
-    }
+    seconds
+        .iter()
+        .map(|times| {
+            let ratios: Vec<f64> = times.iter().zip(&seconds[0]).map(|(time, first)| time / first).collect();
+            Timing { seconds: median(times), ratio: median(&ratios) }
+        })
+        .collect()
 }
 
-/// Adds up words in lanes that compilers vectorize, fetching ahead as the kernels do.
-fn sum(words: &[u64]) -> u64 {
-    const LANES: usize = 32;
-    const STRIP: usize = 1 << 14;
-    words
-        .par_chunks(STRIP)
-        .map(|words| {
-            let mut lanes = [0u64; LANES];
-            for words in words.as_chunks::<LANES>().0 {
-                #[cfg(target_arch = "x86_64")]
-                for line in 0..4 {
-                    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-                    // SAFETY: prefetching never faults.
-                    unsafe {
-                        _mm_prefetch::<_MM_HINT_T1>(
-                            words.as_ptr().cast::<i8>().wrapping_add(8192 + 64 * line),
-                        )
-                    };
-                }
-                for (lane, word) in lanes.iter_mut().zip(words) {
-                    *lane = lane.wrapping_add(*word);
-                }
-            }
-            lanes.iter().fold(0u64, |sum, lane| sum.wrapping_add(*lane))
-        })
-        .reduce(|| 0, u64::wrapping_add)
+/// CPU time of this thread so far.
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// The median.
+pub fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }

@@ -1,0 +1,59 @@
+//! Results as lines of JSON.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+/// A file of JSON objects, one a line, each with the date and the name of the CPU.
+pub struct Report {
+    file: Option<BufWriter<File>>,
+    date: String,
+    cpu: String,
+}
+
+impl Report {
+    /// Appends to the file at `path`; without one, writes nothing.
+    pub fn append(path: Option<&Path>) -> io::Result<Self> {
+        let open = |path| File::options().create(true).append(true).open(path).map(BufWriter::new);
+        Ok(Self {
+            file: path.map(open).transpose()?,
+            date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
+            cpu: cpu(),
+        })
+    }
+
+    /// Writes the fields of `object`.
+    ///
+    /// # Panics
+    /// If it is no object.
+    pub fn write(&mut self, object: Value) -> io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let mut line = json!({ "date": self.date, "cpu": self.cpu });
+        #[cfg(feature = "ggml")]
+        {
+            line["ggml_version"] = json!(crate::ggml::version());
+        }
+        let fields = object.as_object().expect("an object").clone();
+        line.as_object_mut().expect("an object").extend(fields);
+        writeln!(file, "{line}")?;
+        file.flush()
+    }
+}
+
+/// The CPU's name, and how many threads it runs here.
+pub fn cpu() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        let line = info.lines().find(|line| line.starts_with(name))?;
+        line.split_once(": ").map(|(_, value)| value.trim().to_owned())
+    };
+    let (Some(model), Some(family), Some(number)) =
+        (field("model name"), field("cpu family"), field("model\t"))
+    else {
+        return "unknown".to_owned();
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{model} (family {family}, model {number}), {threads} threads")
+}
