@@ -2,7 +2,7 @@
 
 use super::columns::Grouping;
 use super::groups::{Shape, Weights};
-use super::nibbles::AlongColumns;
+use super::nibbles::{AlongColumns, WordOrder};
 use super::{Imported, Scales};
 use crate::Error;
 use crate::matrix::expect_length;
@@ -37,11 +37,11 @@ impl Awq<'_> {
         let shape = Shape::new(self.n, self.k, self.group)?;
         let Shape { n, k, group } = shape;
         expect_length("qweight (k * n / 8)", k * (n / 8), self.qweight.len())?;
-        let places = AlongColumns::INTERLEAVED;
+        let order = WordOrder::EvenFirst;
         Weights {
             shape,
-            q: AlongColumns { words: self.qweight, n, places },
-            zeros: AlongColumns { words: self.qzeros, n, places },
+            q: AlongColumns { words: self.qweight, n, order },
+            zeros: AlongColumns { words: self.qzeros, n, order },
             zero_offset: 0,
             scales: self.scales,
             grouping: Grouping::neighbours(k, group)?,

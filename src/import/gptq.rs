@@ -2,7 +2,7 @@
 
 use super::columns::Grouping;
 use super::groups::{Shape, Weights};
-use super::nibbles::{AlongColumns, AlongRows};
+use super::nibbles::{AlongColumns, AlongRows, WordOrder};
 use super::{Imported, Scales};
 use crate::Error;
 use crate::matrix::expect_length;
@@ -61,7 +61,7 @@ impl Gptq<'_> {
         Weights {
             shape,
             q: AlongRows { words: self.qweight, n },
-            zeros: AlongColumns { words: self.qzeros, n, places: AlongColumns::IN_ORDER },
+            zeros: AlongColumns { words: self.qzeros, n, order: WordOrder::Ascending },
             zero_offset: match self.zeros {
                 GptqZeros::MinusOne => 1,
                 GptqZeros::Plain => 0,

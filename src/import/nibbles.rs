@@ -28,25 +28,42 @@ impl Nibbles for AlongRows<'_> {
 pub(super) struct AlongColumns<'a> {
     pub(super) words: &'a [i32],
     pub(super) n: usize,
-    /// Which four bits of the word are column i of the eight.
-    pub(super) places: [u8; 8],
+    pub(super) order: WordOrder,
 }
 
-impl AlongColumns<'_> {
-    /// The first column in the lowest bits.
-    pub(super) const IN_ORDER: [u8; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
-    /// The even columns in the lower half.
-    pub(super) const INTERLEAVED: [u8; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
+/// Which columns lie where in a word of eight.
+#[derive(Clone, Copy)]
+pub(super) enum WordOrder {
+    /// 0 1 2 3 4 5 6 7, from the lowest bits on.
+    Ascending,
+    /// 0 2 4 6 1 3 5 7.
+    EvenFirst,
 }
 
 impl Nibbles for AlongColumns<'_> {
     #[inline]
     fn read(&self, row: usize, first: usize, out: &mut [u8]) {
         let words = &self.words[row * (self.n / 8) + first / 8..];
-        for (out, word) in out.as_chunks_mut::<8>().0.iter_mut().zip(words) {
-            for (out, place) in out.iter_mut().zip(self.places) {
-                *out = (word >> (4 * place)) as u8 & 0x0f;
-            }
+        let words = out.as_chunks_mut::<8>().0.iter_mut().zip(words);
+        match self.order {
+            WordOrder::Ascending => words.for_each(|(out, word)| {
+                let word = *word as u32;
+                *out = (spread(word & 0x0f0f_0f0f) | spread(word >> 4 & 0x0f0f_0f0f) << 8).to_le_bytes();
+            }),
+            WordOrder::EvenFirst => words.for_each(|(out, word)| {
+                let [even, odd] = [*word as u32 & 0xffff, *word as u32 >> 16].map(|four| {
+                    let two_and_two = (four | four << 8) & 0x00ff_00ff;
+                    (two_and_two | two_and_two << 4) & 0x0f0f_0f0f
+                });
+                *out = (spread(even) | spread(odd) << 8).to_le_bytes();
+            }),
         }
     }
+}
+
+/// Every byte followed by an empty one.
+fn spread(bytes: u32) -> u64 {
+    let bytes = u64::from(bytes);
+    let two_and_two = (bytes | bytes << 16) & 0x0000_ffff_0000_ffff;
+    (two_and_two | two_and_two << 8) & 0x00ff_00ff_00ff_00ff
 }
