@@ -36,7 +36,7 @@ fn init() {
 }
 
 fn id(ty: GgmlType) -> sys::ggml_type {
-    ty.id() as sys::ggml_type
+    ty.id()
 }
 
 /// Whether ggml refuses to quantize to this format without importance weights.
@@ -47,7 +47,7 @@ pub fn needs_importance(ty: GgmlType) -> bool {
 
 /// Whether ggml has this format, with blocks of the same size.
 pub fn has(ty: GgmlType) -> bool {
-    if ty.id() >= sys::GGML_TYPE_COUNT as u32 {
+    if ty.id() >= sys::GGML_TYPE_COUNT {
         return false;
     }
     // SAFETY: the number of a format that ggml has.

@@ -1,5 +1,6 @@
 //! Weights to quantize, random and real.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
 use std::path::Path;
@@ -46,37 +47,37 @@ impl Matrix {
         Self { name: name.to_owned(), columns, weights }
     }
 
-    /// All matrices of a GGUF or safetensors file whose rows are whole blocks of every format, one below the
-    /// other; they must be equally wide.
+    /// Matrices of a GGUF or safetensors file whose rows are whole blocks of every format, one below the other: all
+    /// those of one width, the one that most weights have.
     pub fn read(path: &Path) -> Result<Self, Box<dyn Error>> {
         const LARGEST_BLOCK: usize = 256;
-        let mut tensors: Vec<(String, Tensor)> = if path.extension().is_some_and(|e| e == "gguf") {
-            let mut file = File::open(path)?;
-            let content = gguf_file::Content::read(&mut file)?;
-            let names: Vec<String> = content.tensor_infos.keys().cloned().collect();
-            let mut tensors = Vec::new();
-            for name in names {
-                let tensor = content.tensor(&mut file, &name, &Device::Cpu)?.dequantize(&Device::Cpu)?;
-                tensors.push((name, tensor));
+        let mut widths: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
+        for (_, tensor) in tensors(path)? {
+            let &[_, columns] = tensor.dims() else { continue };
+            if columns.is_multiple_of(LARGEST_BLOCK) && tensor.dtype().is_float() {
+                let weights = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+                widths.entry(columns).or_default().extend(weights);
             }
-            tensors
-        } else {
-            candle_core::safetensors::load(path, &Device::Cpu)?.into_iter().collect()
-        };
-        tensors.retain(|(_, tensor)| matches!(tensor.dims(), [_, k] if k.is_multiple_of(LARGEST_BLOCK)));
-        tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let columns = match tensors.first() {
-            Some((_, tensor)) => tensor.dim(1)?,
-            None => return Err(format!("{name} has no matrix whose k is a multiple of 256").into()),
-        };
-        let mut weights = Vec::new();
-        for (name, tensor) in tensors {
-            if tensor.dim(1)? != columns {
-                return Err(format!("{name} has k = {}, others {columns}", tensor.dim(1)?).into());
-            }
-            weights.extend(tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?);
         }
-        Ok(Self { name, columns, weights })
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        match widths.into_iter().max_by_key(|(_, weights)| weights.len()) {
+            Some((columns, weights)) => Ok(Self { name, columns, weights }),
+            None => Err(format!("{name} has no matrix whose k is a multiple of {LARGEST_BLOCK}").into()),
+        }
     }
+}
+
+/// The tensors of a file, by name; quantized ones dequantized.
+fn tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, Box<dyn Error>> {
+    if path.extension().is_none_or(|extension| extension != "gguf") {
+        return Ok(candle_core::safetensors::load(path, &Device::Cpu)?.into_iter().collect());
+    }
+    let mut file = File::open(path)?;
+    let content = gguf_file::Content::read(&mut file)?;
+    let mut tensors = BTreeMap::new();
+    for name in content.tensor_infos.keys() {
+        let tensor = content.tensor(&mut file, name, &Device::Cpu)?;
+        tensors.insert(name.clone(), tensor.dequantize(&Device::Cpu)?);
+    }
+    Ok(tensors)
 }
