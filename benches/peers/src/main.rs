@@ -8,10 +8,12 @@
 //! them, because idle threads spin for a while. What is reported is the median of each, and the median of the
 //! ratios of neighbouring samples. *Cold* calls go round copies of the weights that together exceed the caches,
 //! *warm* ones use one copy. The ceilings are what the same threads reach with nothing else to do: reading memory
-//! that exceeds the caches, and int8 products in registers.
+//! that exceeds the caches, and int8 products in registers. The JSON lines also tell what share of the machine
+//! other processes used meanwhile: with much of it, times mean little.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use clap::Parser;
 use serde_json::json;
@@ -20,7 +22,7 @@ use warpdot_formats::GgmlType;
 use warpdot_peers::ceilings;
 use warpdot_peers::operands::{Candle, Operands, Peer, Warpdot, verify};
 use warpdot_peers::report::Report;
-use warpdot_peers::timing::{Contender, Plan, alternate};
+use warpdot_peers::timing::{Contender, Others, Plan, alternate};
 
 /// Compares matrix products of warpdot's CPU kernels with those of other libraries.
 #[derive(Parser)]
@@ -52,6 +54,9 @@ struct Args {
     /// MiB that the copies of cold weights together exceed; twice the last cache, and at least 256, unless given.
     #[arg(long, default_value_t = cold_mib())]
     cold_mib: usize,
+    /// Seconds to wait before each measurement for other processes to be quiet.
+    #[arg(long, default_value_t = 0)]
+    patience: u64,
     /// Appends one JSON object a line.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -105,6 +110,8 @@ fn spawn(args: &Args) -> Outcome {
 fn measure(args: &Args) -> Outcome {
     let mut report = Report::append(args.json.as_deref())?;
     let threads = rayon::current_num_threads();
+    Others::wait_for_quiet(Duration::from_secs(args.patience));
+    let others = Others::watch();
     let read = ceilings::read_rate(args.cold_mib << 20, args.samples);
     let vnni = ceilings::vnni_rate(args.samples);
     report.write(json!({ "impl": "ceiling", "kernel": "read", "threads": threads, "gbps": read / 1e9 }))?;
@@ -185,7 +192,10 @@ fn compare(args: &Args, operands: &Operands, cold: bool, report: &mut Report) ->
     for (_, peer) in &mut peers {
         contenders.push(&mut **peer);
     }
+    Others::wait_for_quiet(Duration::from_secs(args.patience));
+    let others = Others::watch();
     let timings = alternate(plan, &mut contenders);
+    let others = others.share();
 
     let operations = 2.0 * (m * n * k) as f64;
     for ((numerics, peer), timing) in peers.iter().zip(timings) {
@@ -200,7 +210,7 @@ fn compare(args: &Args, operands: &Operands, cold: bool, report: &mut Report) ->
         report.write(json!({
             "impl": peer.name(), "kernel": peer.kernel(), "numerics": numerics, "type": ty.name(),
             "m": m, "n": n, "k": k, "threads": rayon::current_num_threads(), "cold": cold,
-            "ms": timing.seconds * 1e3, "ratio": timing.ratio, "gbps": gbps, "gops": gops,
+            "ms": timing.seconds * 1e3, "ratio": timing.ratio, "gbps": gbps, "gops": gops, "others": others,
         }))?;
     }
     Ok(())

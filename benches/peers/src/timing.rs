@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// Something to be timed.
 pub trait Contender {
     /// What is timed.
@@ -107,8 +109,57 @@ pub fn alternate_on_this_thread(
 
 /// CPU time of this thread so far.
 fn thread_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    clock(ClockId::ThreadCPUTime)
+}
+
+fn clock(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Watches how much of the machine other processes use.
+pub struct Others {
+    start: Instant,
+    busy: f64,
+    own: f64,
+}
+
+impl Others {
+    /// From now on.
+    pub fn watch() -> Self {
+        Self { start: Instant::now(), busy: busy_time(), own: clock(ClockId::ProcessCPUTime).as_secs_f64() }
+    }
+
+    /// The share of all CPUs' time that others have used; coarse within the first second.
+    pub fn share(&self) -> f64 {
+        let others = busy_time() - self.busy - (clock(ClockId::ProcessCPUTime).as_secs_f64() - self.own);
+        let cpus = std::thread::available_parallelism().map_or(1.0, |cpus| cpus.get() as f64);
+        (others / (self.start.elapsed().as_secs_f64() * cpus)).clamp(0.0, 1.0)
+    }
+
+    /// Waits until others use less than a twentieth, but no longer than told.
+    pub fn wait_for_quiet(patience: Duration) {
+        let start = Instant::now();
+        while start.elapsed() < patience {
+            let others = Self::watch();
+            std::thread::sleep(Duration::from_secs(1));
+            if others.share() < 0.05 {
+                break;
+            }
+        }
+    }
+}
+
+/// Seconds that all CPUs together have worked since they started; 0 where the system does not tell.
+fn busy_time() -> f64 {
+    /// Of Linux's interface, on every architecture.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let line = stat.lines().next().unwrap_or_default();
+    let ticks: Vec<f64> = line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
+    // Without the fourth and fifth, which are idle time.
+    let busy = |(i, ticks): (usize, &f64)| if i == 3 || i == 4 || i > 7 { 0.0 } else { *ticks };
+    ticks.iter().enumerate().map(busy).sum::<f64>() / TICKS_PER_SECOND
 }
 
 /// The median.

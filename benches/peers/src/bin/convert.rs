@@ -19,7 +19,7 @@ use warpdot_peers::blocks::{self, Blocks};
 use warpdot_peers::ggml::{self, FromFloat};
 use warpdot_peers::numbers::{Matrix, gaussian};
 use warpdot_peers::report::Report;
-use warpdot_peers::timing::{Contender, alternate_on_this_thread};
+use warpdot_peers::timing::{Contender, Others, alternate_on_this_thread};
 
 /// Compares the speed of quantization and dequantization with ggml's.
 #[derive(Parser)]
@@ -116,7 +116,9 @@ fn time(
         contenders.push(call);
     }
     let least = Duration::from_millis(args.least);
+    let others = Others::watch();
     let timings = alternate_on_this_thread(args.samples, least, &mut contenders);
+    let others = others.share();
     for ((name, _), timing) in calls.iter().zip(timings) {
         let rate = weights as f64 / timing.seconds;
         println!(
@@ -127,7 +129,7 @@ fn time(
         );
         report.write(json!({
             "impl": name, "direction": direction, "type": ty.name(), "threads": 1, "weights": weights,
-            "mweights_per_s": rate / 1e6, "ratio": timing.ratio,
+            "mweights_per_s": rate / 1e6, "ratio": timing.ratio, "others": others,
         }))?;
     }
     Ok(())
