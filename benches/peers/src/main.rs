@@ -114,15 +114,17 @@ fn measure(args: &Args) -> Outcome {
     let others = Others::watch();
     let read = ceilings::read_rate(args.cold_mib << 20, args.samples);
     let vnni = ceilings::vnni_rate(args.samples);
-    report.write(json!({ "impl": "ceiling", "kernel": "read", "threads": threads, "gbps": read / 1e9 }))?;
-    if let Some(vnni) = vnni {
-        report
-            .write(json!({ "impl": "ceiling", "kernel": "vnni", "threads": threads, "gops": vnni / 1e9 }))?;
+    let others = others.share();
+    let (read, vnni) = (read / 1e9, vnni.map(|rate| rate / 1e9));
+    for (kernel, gbps, gops) in [("read", Some(read), None), ("vnni", None, vnni)] {
+        report.write(json!({
+            "impl": "ceiling", "kernel": kernel, "threads": threads, "gbps": gbps, "gops": gops,
+            "others": others,
+        }))?;
     }
     println!(
-        "{threads} threads; ceilings: reading {:.1} GB/s, int8 products {:.0} GOP/s",
-        read / 1e9,
-        vnni.unwrap_or(f64::NAN) / 1e9
+        "{threads} threads; ceilings: reading {read:.1} GB/s, int8 products {:.0} GOP/s",
+        vnni.unwrap_or(f64::NAN)
     );
     println!(
         "{:<28} {:<12} {:<8} {:>4} {:>5} {:>10} {:>6} {:>7} {:>8}",
@@ -210,7 +212,8 @@ fn compare(args: &Args, operands: &Operands, cold: bool, report: &mut Report) ->
         report.write(json!({
             "impl": peer.name(), "kernel": peer.kernel(), "numerics": numerics, "type": ty.name(),
             "m": m, "n": n, "k": k, "threads": rayon::current_num_threads(), "cold": cold,
-            "ms": timing.seconds * 1e3, "ratio": timing.ratio, "gbps": gbps, "gops": gops, "others": others,
+            "ms": timing.seconds * 1e3, "ratio": timing.ratio, "gbps": gbps, "gops": gops,
+            "others": others,
         }))?;
     }
     Ok(())
