@@ -25,6 +25,7 @@ mod gemm;
 pub mod isa;
 mod kernel;
 mod matmul;
+mod quantize;
 mod tile;
 
 pub use activations::quantize;
@@ -32,4 +33,5 @@ pub use error::Error;
 pub use isa::Isa;
 pub use kernel::{Kernel, Routine};
 pub use matmul::{Problem, Workspace, dot, matmul};
+pub use quantize::quantize_blocks;
 pub use warpdot_formats::Numerics;

@@ -3,16 +3,15 @@
 //! Layouts as in ggml's `ggml-common.h`. An E2M1 number is 0, 0.5, 1, 1.5, 2, 3, 4 or 6 with a sign; codes are
 //! twice that and the scales half.
 
+use crate::lanes::{Lanes, reciprocal};
 use crate::legacy::largest_magnitude;
 use crate::pack::{halves, nibble_pair};
-use crate::scales::Levels;
+use crate::rows::Rows;
 use crate::swar::{byte, negate, splat, word};
-use crate::{Codes, Format, GgmlType, RUN, RunScales};
+use crate::{Codes, Format, GgmlType, Importance, RUN, RunScales};
 
 /// What the 4-bit codes stand for, doubled.
 static E2M1: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
-
-static LEVELS: Levels<16> = Levels::new(&E2M1);
 
 /// The doubled E2M1 numbers of four nibbles, one in each byte.
 #[inline(always)]
@@ -23,6 +22,54 @@ fn e2m1(nibbles: u32) -> u32 {
     let magnitude =
         (nibbles & splat(7)) + (high & mantissa) + ((high & low) << 1) + ((high & low & mantissa) << 1);
     negate(magnitude, sign)
+}
+
+/// The same as floats.
+static NUMBERS: [f32; 16] = {
+    let mut numbers = [0.0; 16];
+    let mut code = 0;
+    while code < 16 {
+        numbers[code] = E2M1[code] as f32;
+        code += 1;
+    }
+    numbers
+};
+
+/// The code whose number times `unit` is nearest to `weight`; the first of equals.
+#[inline(always)]
+fn nearest(weight: f32, unit: f32) -> u8 {
+    let (mut code, mut least) = (0, f32::INFINITY);
+    for (candidate, number) in NUMBERS.iter().enumerate() {
+        let error = (unit * number - weight).abs();
+        if error < least {
+            (code, least) = (candidate as u8, error);
+        }
+    }
+    code
+}
+
+/// The doubled E2M1 number nearest to each magnitude.
+///
+/// From 2 on such numbers have two significant bits, and the step between them is half the power of two below;
+/// under 2 it is 1.
+#[inline(always)]
+fn nearest_magnitude(magnitude: f32) -> f32 {
+    const SHIFT: f32 = 12_582_912.0; // 1.5 * 2^23: see `lanes::round`
+    let power = f32::from_bits(magnitude.to_bits() & 0x7f80_0000);
+    let half = power * 0.5;
+    let step = if half > 1.0 { half } else { 1.0 };
+    let shift = step * SHIFT;
+    let rounded = (magnitude + shift) - shift;
+    if rounded < 12.0 { rounded } else { 12.0 }
+}
+
+/// The code of the number nearest to a weight divided by its scale.
+#[inline(always)]
+fn code(scaled: f32) -> u8 {
+    let number = nearest_magnitude(scaled.abs());
+    let beyond = |than: f32, skipped: u8| if number > than { skipped } else { 0 };
+    let magnitude = number as u8 - beyond(4.0, 1) - beyond(6.0, 1) - beyond(8.0, 3);
+    magnitude | if scaled < 0.0 && magnitude > 0 { 8 } else { 0 }
 }
 
 /// OCP microscaling: E2M1 numbers with a power of two per 32. 17 bytes.
@@ -56,6 +103,8 @@ impl Format for Mxfp4 {
     const GROUP: usize = RUN;
     const HAS_OFFSET: bool = false;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, _run: usize) -> Codes {
         core::array::from_fn(|i| {
@@ -71,14 +120,15 @@ impl Format for Mxfp4 {
 
     /// The scale is the one of the OCP specification: the power of two that brings the largest magnitude
     /// between 4 and 8.
-    fn quantize(weights: &[f32]) -> Self {
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], _importance: I) -> Self {
         let weights: &[f32; RUN] = weights.try_into().expect("32 weights");
         let largest = largest_magnitude(weights);
         // A subnormal's exponent counts as -127, far enough below -125 to be zero here.
         let exponent = (largest.to_bits() >> 23).saturating_sub(2) as u8;
         let mut block = Self { exponent, nibbles: [0; RUN / 2] };
         let unit = block.unit();
-        let codes = weights.map(|weight| LEVELS.nearest(weight, unit));
+        let codes = weights.map(|weight| nearest(weight, unit));
         block.nibbles = core::array::from_fn(|i| nibble_pair(&codes, 16, i));
         block
     }
@@ -104,6 +154,13 @@ fn half_e4m3(bits: u8) -> f32 {
     if bits == 0x7f { 0.0 } else { value }
 }
 
+/// The E4M3 number, as its bits, of which half is `half` or as little as possible above it; 0x7e at most.
+#[inline(always)]
+fn e4m3_above(half: f32) -> u8 {
+    let bits = (half * f32::from_bits(0x0400_0000)).to_bits(); // * 2^-119
+    (bits.min(0x07e0_0000).div_ceil(1 << 20)) as u8
+}
+
 impl Format for Nvfp4 {
     const TYPE: GgmlType = GgmlType::Nvfp4;
     const ID: u32 = 40;
@@ -112,6 +169,8 @@ impl Format for Nvfp4 {
     const GROUP: usize = 16;
     const HAS_OFFSET: bool = false;
     const SATURATION: f32 = 448.0 * 6.0;
+
+    quantizers!();
 
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
@@ -128,25 +187,33 @@ impl Format for Nvfp4 {
     }
 
     /// Of the scales that bring the largest magnitude between 4 and 12, the one of smallest squared error.
-    fn quantize(weights: &[f32]) -> Self {
-        let weights: &[f32; 64] = weights.try_into().expect("64 weights");
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
+        assert_eq!(weights.len(), Self::WEIGHTS, "64 weights");
         let mut groups = [0u8; 4];
         let mut codes = [0u8; 64];
-        for ((group, codes), weights) in
-            groups.iter_mut().zip(codes.chunks_exact_mut(16)).zip(weights.chunks_exact(16))
-        {
-            let largest = largest_magnitude(weights);
-            let reaches = |bits: u8| half_e4m3(bits) * 12.0 >= largest;
-            let covering = (0..0x7e).find(|&bits| reaches(bits)).unwrap_or(0x7e);
-            let mut most = 0.0;
-            for bits in covering.saturating_sub(8)..=(covering + 8).min(0x7e) {
-                let gain = LEVELS.fit(weights, half_e4m3(bits)).gain(half_e4m3(bits));
-                if gain > most {
-                    (*group, most) = (bits, gain);
-                }
+        for group in 0..4 {
+            let rows = Rows::<I, 16, 16>::repeated(weights, importance, 16 * group);
+            let covering = e4m3_above(rows.largest().0[0].abs() / 12.0);
+            let (mut candidates, mut scales) = ([0; 16], Lanes::ZERO);
+            for i in 0..16 {
+                candidates[i] = (covering + i as u8).saturating_sub(8).min(0x7e);
+                scales.0[i] = half_e4m3(candidates[i]);
             }
-            for (code, weight) in codes.iter_mut().zip(weights) {
-                *code = LEVELS.nearest(*weight, half_e4m3(*group));
+            let inverse = scales.reciprocal();
+            let fits = rows.fit(
+                #[inline(always)]
+                |weights| {
+                    (weights * inverse).map(
+                        #[inline(always)]
+                        |scaled| nearest_magnitude(scaled.abs()).copysign(scaled),
+                    )
+                },
+            );
+            groups[group] = candidates[fits.gain(scales).greatest()];
+            let inverse = reciprocal(half_e4m3(groups[group]));
+            for i in 16 * group..16 * (group + 1) {
+                codes[i] = code(weights[i] * inverse);
             }
         }
         Self { groups: halves(|i| groups[i]), nibbles: halves(|i| nibble_pair(&codes, 8, i)) }

@@ -1,6 +1,6 @@
 //! The contract between formats and kernels.
 
-use crate::GgmlType;
+use crate::{GgmlType, Importance};
 
 /// Weights that meet one [`ActivationBlock`](crate::ActivationBlock): the unit in which kernels work along k.
 pub const RUN: usize = 32;
@@ -63,7 +63,27 @@ pub trait Format: Pod + Send + Sync {
     ///
     /// # Panics
     /// If `weights` has another length.
+    #[cfg(not(target_arch = "nvptx64"))]
     fn quantize(weights: &[f32]) -> Self;
+
+    /// As [`quantize`](Self::quantize), for the smallest sum of squared errors each multiplied by the weight's
+    /// `importance`: as many finite numbers that are not negative. Only their ratios matter; where all are zero,
+    /// all weights matter equally.
+    ///
+    /// Q8_0, MXFP4, TQ1_0 and TQ2_0, whose scales follow from the largest magnitude alone, take no heed of it, as
+    /// in ggml.
+    ///
+    /// # Panics
+    /// If `weights` or `importance` has another length.
+    #[cfg(not(target_arch = "nvptx64"))]
+    fn quantize_weighted(weights: &[f32], importance: &[f32]) -> Self;
+
+    /// What [`quantize`](Self::quantize) and [`quantize_weighted`](Self::quantize_weighted) do, to be inlined into
+    /// functions that are compiled for an instruction set. The bits are the same with all of them.
+    ///
+    /// # Panics
+    /// If `weights` has another length.
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self;
 
     /// Writes the block's weights to `out`: [`WEIGHTS`](Self::WEIGHTS) numbers.
     ///
@@ -81,6 +101,22 @@ pub trait Format: Pod + Send + Sync {
             }
         }
     }
+}
+
+/// The two quantizers of a format, compiled here once, for every CPU.
+macro_rules! quantizers {
+    () => {
+        #[cfg(not(target_arch = "nvptx64"))]
+        fn quantize(weights: &[f32]) -> Self {
+            Self::quantize_with(weights, $crate::Equal)
+        }
+
+        #[cfg(not(target_arch = "nvptx64"))]
+        fn quantize_weighted(weights: &[f32], importance: &[f32]) -> Self {
+            assert_eq!(importance.len(), weights.len(), "one importance for each weight");
+            Self::quantize_with(weights, $crate::PerWeight::new(importance))
+        }
+    };
 }
 
 /// The codes of a run one by one.

@@ -4,17 +4,19 @@
 //! Codes are eight times that, from -9 to 9, and scales an eighth. Layouts as in ggml's `ggml-common.h`.
 //! Quantization is our own search ([`crate::vector_code`]).
 
+use crate::codebook::Codebook;
 use crate::codebooks::IQ1;
-use crate::iq2::odd_multiples;
 use crate::kquant::SUPER_BLOCK;
+use crate::lanes::{Lanes, geometric};
 use crate::pack::halves;
-use crate::scales::{Fit, Scales, best_scale, trials};
+use crate::rows::Fits;
+use crate::scales::{Multiples, Scales, Trials};
 use crate::swar::{byte, splat, spread2, sub};
-use crate::vector_code::{Codebook, Vectors};
-use crate::{Codes, F16, Format, GgmlType, RunScales};
+use crate::vector_code::{Classes, LANES, Unit, fold, repeat, vector_at};
+use crate::{Codes, F16, Format, GgmlType, Importance, RunScales};
 
 /// The groups' scales are odd multiples of the super-block's; codes are in eighths.
-const MULTIPLES: [f32; 8] = odd_multiples(0.125);
+const MULTIPLES: Multiples = Multiples::odd(0.125, 8);
 
 /// Half `half` (four weights) of the codebook's point `index`, shifted down if the lowest bit of `down` is set.
 #[inline(always)]
@@ -51,6 +53,8 @@ impl Format for Iq1S {
     const HAS_OFFSET: bool = false;
     const SATURATION: f32 = 15.0 * 1.125 * F16::LARGEST;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
         let run = run % Self::RUNS;
@@ -67,8 +71,9 @@ impl Format for Iq1S {
         RunScales { scale: [scale, 0.0], ..RunScales::default() }
     }
 
-    fn quantize(weights: &[f32]) -> Self {
-        let found = ShiftedSuperBlock::<8>::search(weights, 4);
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
+        let found = ShiftedSuperBlock::<8>::search::<true, _>(weights, importance);
         let run = |i: usize| {
             let high = (0..4).fold(0, |bits, k| bits | found.points[4 * i + k] >> 8 << (3 * k));
             high | u16::from(found.scales.levels[i]) << 12 | u16::from(found.down[4 * i]) << 15
@@ -112,6 +117,8 @@ impl Format for Iq1M {
     const HAS_OFFSET: bool = false;
     const SATURATION: f32 = 15.0 * 1.125 * F16::LARGEST;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
         let run = run % Self::RUNS;
@@ -131,8 +138,9 @@ impl Format for Iq1M {
         }
     }
 
-    fn quantize(weights: &[f32]) -> Self {
-        let found = ShiftedSuperBlock::<16>::search(weights, 1);
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
+        let found = ShiftedSuperBlock::<16>::search::<false, _>(weights, importance);
         let high = |v: usize| (found.points[v] >> 8) as u8 | u8::from(found.down[v]) << 3;
         let groups = |i: usize| {
             let levels =
@@ -159,40 +167,121 @@ struct ShiftedSuperBlock<const GROUPS: usize> {
 /// Vectors in a super-block.
 const VECTORS: usize = SUPER_BLOCK / 8;
 
+/// Units of vectors.
+const UNITS: usize = VECTORS / LANES;
+
+/// Trial scales, relative to the one at which the largest code reaches the largest weight.
+const TRIALS: [f32; 30] = geometric(0.2, 1.08);
+
 impl<const GROUPS: usize> ShiftedSuperBlock<GROUPS> {
-    /// The best super-block for `weights`, of which every `shared` vectors in turn have one shift.
-    fn search(weights: &[f32], shared: usize) -> Self {
-        static SHIFTED: [Codebook<8, 2048>; 2] =
-            [Codebook::new(IQ1, &[-7, 1, 9]), Codebook::new(IQ1, &[-9, -1, 7])];
-        let weights: &[f32; SUPER_BLOCK] = weights.try_into().expect("256 weights");
-        let vectors =
-            SHIFTED.each_ref().map(|codebook| Vectors::<VECTORS>::new::<false, _, _>(codebook, weights));
+    /// The best super-block for `weights`; all vectors of a group have one shift if they are `SHARED`.
+    #[inline(always)]
+    fn search<const SHARED: bool, I: Importance>(weights: &[f32], importance: I) -> Self {
+        assert_eq!(weights.len(), SUPER_BLOCK, "256 weights");
+        let (mut largest, mut mean) = (Lanes::<GROUPS>::ZERO, Lanes::<GROUPS>::ZERO);
+        for group in 0..GROUPS {
+            let (mut total, mut count) = (0.0, 0.0);
+            for i in group * SUPER_BLOCK / GROUPS..(group + 1) * SUPER_BLOCK / GROUPS {
+                largest.0[group] = largest.0[group].max(weights[i].abs());
+                total += importance.of(i) * weights[i].abs();
+                count += importance.of(i);
+            }
+            mean.0[group] = total / count;
+        }
+        let mut vectors = Shifted { up: [Classes::EMPTY; UNITS], down: [Classes::EMPTY; UNITS] };
+        vectors.search(weights, importance, mean * (1.0 / UP.mean));
+        let unit = largest * (1.0 / 9.0);
+        let trials = Trials::<{ TRIALS.len() }, GROUPS>::new(
+            #[inline(always)]
+            |trial| {
+                let scale = unit * TRIALS[trial];
+                vectors.choose::<SHARED, I, GROUPS>(repeat(scale)).0
+            },
+        );
+        let scales = Scales::search(MULTIPLES, &trials);
 
-        // The better shift for `shared` vectors from `first` on.
-        let choose = |first: usize, scale: f32| {
-            let fit =
-                |down: usize| (first..first + shared).map(|v| vectors[down].best(v, scale).0).sum::<Fit>();
-            let fits = [fit(0), fit(1)];
-            let down = fits[1].gain(scale) > fits[0].gain(scale);
-            (down, fits[usize::from(down)])
-        };
-        let per_group = VECTORS / GROUPS;
-        let fit = |group: usize, scale: f32| {
-            let firsts = (group * per_group..(group + 1) * per_group).step_by(shared);
-            firsts.map(|first| choose(first, scale).1).sum::<Fit>()
-        };
-
-        let group_weights = |group: usize| &weights[group * SUPER_BLOCK / GROUPS..][..SUPER_BLOCK / GROUPS];
-        let ideal: [f32; GROUPS] = core::array::from_fn(|group| {
-            best_scale(trials(group_weights(group), 9.0, 0.2, 30), |scale| fit(group, scale))
-        });
-        let scales = Scales::search(&MULTIPLES, &ideal, fit);
-
-        let scale = |v: usize| scales.scale.to_f32() * MULTIPLES[usize::from(scales.levels[v / per_group])];
-        let down = core::array::from_fn(|v| choose(v / shared * shared, scale(v)).0);
-        let points = core::array::from_fn(|v| {
-            SHIFTED[usize::from(down[v])].index(vectors[usize::from(down[v])].best(v, scale(v)).1)
-        });
+        if !I::EQUAL {
+            vectors.search(weights, importance, scales.scales);
+        }
+        let (_, shift) = vectors.choose::<SHARED, I, GROUPS>(repeat(scales.scales));
+        let (mut points, mut down) = ([0; VECTORS], [false; VECTORS]);
+        for unit in 0..UNITS {
+            let (_, up_places) = vectors.up[unit].best::<I, _, _, _>(&UP, repeat(scales.scales));
+            let (_, down_places) = vectors.down[unit].best::<I, _, _, _>(&DOWN, repeat(scales.scales));
+            for lane in 0..LANES {
+                let vector = vector_at::<GROUPS>(VECTORS, unit, lane);
+                down[vector] = shift[unit].0[lane] > 0.0;
+                points[vector] = if down[vector] {
+                    DOWN.indices[down_places.0[lane] as usize]
+                } else {
+                    UP.indices[up_places.0[lane] as usize]
+                };
+            }
+        }
         Self { scales, points, down }
+    }
+}
+
+static UP: Codebook<8, 3, 2048, 31> = Codebook::new(IQ1, [-7, 1, 9]);
+static DOWN: Codebook<8, 3, 2048, 32> = Codebook::new(IQ1, [-9, -1, 7]);
+
+/// The vectors of a super-block, with both shifts.
+struct Shifted {
+    up: [Classes<31>; UNITS],
+    down: [Classes<32>; UNITS],
+}
+
+impl Shifted {
+    #[inline(always)]
+    fn search<I: Importance, const GROUPS: usize>(
+        &mut self,
+        weights: &[f32],
+        importance: I,
+        reference: Lanes<GROUPS>,
+    ) {
+        for u in 0..UNITS {
+            let unit = Unit::<I, 8>::new::<GROUPS>(weights, importance, u);
+            self.up[u].search::<false, _, _, _, _>(&UP, &unit, Lanes::ZERO, repeat(reference));
+            self.down[u].search::<false, _, _, _, _>(&DOWN, &unit, Lanes::ZERO, repeat(reference));
+        }
+    }
+
+    /// How well the best points of each group fit, and 1 for the vectors that are shifted down.
+    #[inline(always)]
+    fn choose<const SHARED: bool, I: Importance, const GROUPS: usize>(
+        &self,
+        scale: Lanes<LANES>,
+    ) -> (Fits<GROUPS>, [Lanes<LANES>; UNITS]) {
+        let (mut fits, mut shift) = ([[Fits::ZERO; UNITS]; 2], [Lanes::ZERO; UNITS]);
+        let mut total = [Fits::ZERO; 2];
+        for unit in 0..UNITS {
+            fits[0][unit] = self.up[unit].best::<I, _, _, _>(&UP, scale).0;
+            fits[1][unit] = self.down[unit].best::<I, _, _, _>(&DOWN, scale).0;
+            for (total, fits) in total.iter_mut().zip(fits) {
+                total.products += fits[unit].products;
+                total.squares += fits[unit].squares;
+            }
+        }
+        let one = Lanes::splat(1.0);
+        if SHARED {
+            let totals = total.map(fold::<GROUPS>);
+            let scale = {
+                let mut groups = Lanes::ZERO;
+                groups.0.copy_from_slice(&scale.0[..GROUPS]);
+                groups
+            };
+            let gains = totals.map(|total| total.gain(scale));
+            let down = repeat(Lanes::select(gains[1], gains[0], Lanes::splat(1.0), Lanes::ZERO));
+            return (totals[0].or_where(gains[1], gains[0], totals[1]), [down; UNITS]);
+        }
+        let mut sum = Fits::ZERO;
+        for unit in 0..UNITS {
+            let gains = [0, 1].map(|i: usize| fits[i][unit].gain(scale));
+            shift[unit] = Lanes::select(gains[1], gains[0], one, Lanes::ZERO);
+            let best = fits[0][unit].or_where(gains[1], gains[0], fits[1][unit]);
+            sum.products += best.products;
+            sum.squares += best.squares;
+        }
+        (fold(sum), shift)
     }
 }

@@ -2,18 +2,20 @@
 //!
 //! Layouts as in ggml's `ggml-common.h`. Quantization is our own search ([`crate::vector_code`]).
 
+use crate::codebook::Codebook;
 use crate::codebooks::{IQ2_S, IQ2_XS, IQ2_XXS};
 use crate::kquant::SUPER_BLOCK;
 use crate::pack::{halves, halves_of_words};
+use crate::scales::Multiples;
+use crate::signed_code::SignedSuperBlock;
 use crate::swar::{byte, negate, splat, spread1, spread2, word};
-use crate::vector_code::{Codebook, SignedSuperBlock};
-use crate::{Codes, F16, Format, GgmlType, RunScales};
+use crate::{Codes, F16, Format, GgmlType, Importance, RunScales};
 
 /// The magnitudes that the codebooks' levels stand for.
 const VALUES: [i8; 3] = [8, 25, 43];
 
 /// The groups' scales are odd multiples of an eighth of the super-block's.
-const MULTIPLES: [f32; 16] = odd_multiples(0.125);
+const MULTIPLES: Multiples = Multiples::odd(0.125, 16);
 
 /// Half `half` (four weights) of a codebook's point, with the signs of eight.
 #[inline(always)]
@@ -28,17 +30,6 @@ fn half_point(point: u16, signs: u32, half: usize) -> u32 {
 pub(crate) fn even_signs(stored: u32) -> u32 {
     let stored = stored & 0x7f;
     stored | (stored.count_ones() & 1) << 7
-}
-
-/// The first odd multiples of `unit`.
-pub(crate) const fn odd_multiples<const COUNT: usize>(unit: f32) -> [f32; COUNT] {
-    let mut multiples = [unit; COUNT];
-    let mut i = 1;
-    while i < COUNT {
-        multiples[i] = unit * (2 * i + 1) as f32;
-        i += 1;
-    }
-    multiples
 }
 
 /// The scales of a run whose groups of 16 have four bits each in one byte.
@@ -71,6 +62,8 @@ impl Format for Iq2Xxs {
     const HAS_OFFSET: bool = false;
     const SATURATION: f32 = 3.875 * 43.0 * F16::LARGEST;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
         let run = run % Self::RUNS;
@@ -88,9 +81,12 @@ impl Format for Iq2Xxs {
         RunScales { scale: [unit * (2.0 * level as f32 + 1.0), 0.0], ..RunScales::default() }
     }
 
-    fn quantize(weights: &[f32]) -> Self {
-        static CODEBOOK: Codebook<8, 256> = Codebook::new(IQ2_XXS, &VALUES);
-        let found = SignedSuperBlock::<8, 32>::search::<true, _, _>(&CODEBOOK, &MULTIPLES, weights);
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
+        static CODEBOOK: Codebook<8, 3, 256, 12> = Codebook::new(IQ2_XXS, VALUES);
+        let found = SignedSuperBlock::<8, 32>::search::<true, 2, _, _, _, _, _>(
+            &CODEBOOK, MULTIPLES, weights, importance,
+        );
         let word = |i: usize| {
             let run = i / 2;
             match i % 2 {
@@ -124,6 +120,8 @@ impl Format for Iq2Xs {
     const HAS_OFFSET: bool = false;
     const SATURATION: f32 = 3.875 * 43.0 * F16::LARGEST;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
         core::array::from_fn(|i| {
@@ -137,9 +135,12 @@ impl Format for Iq2Xs {
         scales_of_byte(self.scale, byte(&self.groups, run % Self::RUNS))
     }
 
-    fn quantize(weights: &[f32]) -> Self {
-        static CODEBOOK: Codebook<8, 512> = Codebook::new(IQ2_XS, &VALUES);
-        let found = SignedSuperBlock::<16, 32>::search::<true, _, _>(&CODEBOOK, &MULTIPLES, weights);
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
+        static CODEBOOK: Codebook<8, 3, 512, 22> = Codebook::new(IQ2_XS, VALUES);
+        let found = SignedSuperBlock::<16, 32>::search::<true, 2, _, _, _, _, _>(
+            &CODEBOOK, MULTIPLES, weights, importance,
+        );
         let levels = &found.scales.levels;
         Self {
             scale: found.scales.scale,
@@ -175,6 +176,8 @@ impl Format for Iq2S {
     const HAS_OFFSET: bool = false;
     const SATURATION: f32 = 3.875 * 43.0 * F16::LARGEST;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
         let run = run % Self::RUNS;
@@ -190,9 +193,12 @@ impl Format for Iq2S {
         scales_of_byte(self.scale, byte(&self.groups, run % Self::RUNS))
     }
 
-    fn quantize(weights: &[f32]) -> Self {
-        static CODEBOOK: Codebook<8, 1024> = Codebook::new(IQ2_S, &VALUES);
-        let found = SignedSuperBlock::<16, 32>::search::<false, _, _>(&CODEBOOK, &MULTIPLES, weights);
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
+        static CODEBOOK: Codebook<8, 3, 1024, 16> = Codebook::new(IQ2_S, VALUES);
+        let found = SignedSuperBlock::<16, 32>::search::<false, 2, _, _, _, _, _>(
+            &CODEBOOK, MULTIPLES, weights, importance,
+        );
         let levels = &found.scales.levels;
         Self {
             scale: found.scales.scale,

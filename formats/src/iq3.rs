@@ -2,13 +2,15 @@
 //!
 //! Layouts as in ggml's `ggml-common.h`. Quantization is our own search ([`crate::vector_code`]).
 
+use crate::codebook::Codebook;
 use crate::codebooks::{IQ3_S, IQ3_XXS};
-use crate::iq2::{even_signs, odd_multiples};
+use crate::iq2::even_signs;
 use crate::kquant::SUPER_BLOCK;
 use crate::pack::{halves, halves_of_words};
+use crate::scales::Multiples;
+use crate::signed_code::SignedSuperBlock;
 use crate::swar::{byte, negate, splat, spread1, spread4, word};
-use crate::vector_code::{Codebook, SignedSuperBlock};
-use crate::{Codes, F16, Format, GgmlType, RunScales};
+use crate::{Codes, F16, Format, GgmlType, Importance, RunScales};
 
 /// 3.0625 bits a weight, 8-bit indices, a scale per 32. 98 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,8 @@ impl Format for Iq3Xxs {
     const HAS_OFFSET: bool = false;
     const SATURATION: f32 = 7.75 * 62.0 * F16::LARGEST;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
         let run = run % Self::RUNS;
@@ -51,10 +55,13 @@ impl Format for Iq3Xxs {
         RunScales { scale: [unit * (2.0 * level as f32 + 1.0), 0.0], ..RunScales::default() }
     }
 
-    fn quantize(weights: &[f32]) -> Self {
-        static CODEBOOK: Codebook<4, 256> = Codebook::new(IQ3_XXS, &[4, 12, 20, 28, 36, 44, 52, 62]);
-        const MULTIPLES: [f32; 16] = odd_multiples(0.25);
-        let found = SignedSuperBlock::<8, 64>::search::<true, _, _>(&CODEBOOK, &MULTIPLES, weights);
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
+        static CODEBOOK: Codebook<4, 8, 256, 64> = Codebook::new(IQ3_XXS, [4, 12, 20, 28, 36, 44, 52, 62]);
+        const MULTIPLES: Multiples = Multiples::odd(0.25, 16);
+        let found = SignedSuperBlock::<8, 64>::search::<true, 4, _, _, _, _, _>(
+            &CODEBOOK, MULTIPLES, weights, importance,
+        );
         Self {
             scale: found.scales.scale,
             indices: halves(|i| found.points[i] as u8),
@@ -89,6 +96,8 @@ impl Format for Iq3S {
     const HAS_OFFSET: bool = false;
     const SATURATION: f32 = 31.0 * 15.0 * F16::LARGEST;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
         let run = run % Self::RUNS;
@@ -106,10 +115,13 @@ impl Format for Iq3S {
         RunScales { scale: [self.scale.to_f32() * (2.0 * level as f32 + 1.0), 0.0], ..RunScales::default() }
     }
 
-    fn quantize(weights: &[f32]) -> Self {
-        static CODEBOOK: Codebook<4, 512> = Codebook::new(IQ3_S, &[1, 3, 5, 7, 9, 11, 13, 15]);
-        const MULTIPLES: [f32; 16] = odd_multiples(1.0);
-        let found = SignedSuperBlock::<8, 64>::search::<false, _, _>(&CODEBOOK, &MULTIPLES, weights);
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
+        static CODEBOOK: Codebook<4, 8, 512, 58> = Codebook::new(IQ3_S, [1, 3, 5, 7, 9, 11, 13, 15]);
+        const MULTIPLES: Multiples = Multiples::odd(1.0, 16);
+        let found = SignedSuperBlock::<8, 64>::search::<false, 4, _, _, _, _, _>(
+            &CODEBOOK, MULTIPLES, weights, importance,
+        );
         let levels = &found.scales.levels;
         Self {
             scale: found.scales.scale,

@@ -4,10 +4,13 @@
 
 use crate::codebooks::IQ4;
 use crate::kquant::SUPER_BLOCK;
+use crate::lanes::{geometric, reciprocal};
+use crate::levels::{Levels, best_scale};
 use crate::pack::{halves, nibble_pair};
-use crate::scales::{Levels, Scales, best_scale, trials};
+use crate::rows::Rows;
+use crate::scales::{Multiples, Scales, Trials};
 use crate::swar::{byte, nibbles};
-use crate::{Codes, F16, Format, GgmlType, RUN, RunScales};
+use crate::{Codes, F16, Format, GgmlType, Importance, RUN, RunScales};
 
 static LEVELS: Levels<16> = Levels::new(IQ4);
 
@@ -17,11 +20,9 @@ fn look_up(nibbles: u32) -> u32 {
     u32::from_le_bytes(nibbles.to_le_bytes().map(|nibble| IQ4[usize::from(nibble % 16)] as u8))
 }
 
-/// The best scale for weights on their own, of either sign because the table is not symmetric.
-fn best_signed_scale(weights: &[f32]) -> f32 {
-    let both = trials(weights, 127.0, 0.7, 9).flat_map(|trial| [trial, -trial]);
-    best_scale(both, |scale| LEVELS.fit(weights, scale))
-}
+/// Trial scales, relative to the one at which the largest magnitude reaches the end of the table. All are tried
+/// with both signs, because the table is not symmetric.
+const TRIALS: [f32; 8] = geometric(0.75, 1.08);
 
 /// One scale per 32 weights. 18 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,8 @@ impl Format for Iq4Nl {
     const GROUP: usize = RUN;
     const HAS_OFFSET: bool = false;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, _run: usize) -> Codes {
         core::array::from_fn(|i| look_up(nibbles(&self.nibbles, 0, i)))
@@ -52,10 +55,28 @@ impl Format for Iq4Nl {
         RunScales { scale: [self.scale.to_f32(), 0.0], ..RunScales::default() }
     }
 
-    fn quantize(weights: &[f32]) -> Self {
-        let weights: &[f32; RUN] = weights.try_into().expect("32 weights");
-        let scale = F16::from_f32(best_signed_scale(weights));
-        let codes = weights.map(|weight| LEVELS.nearest(weight, scale.to_f32()));
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
+        assert_eq!(weights.len(), RUN, "32 weights");
+        let rows = Rows::<I, RUN, 16>::repeated(weights, importance, 0);
+        let unit = rows.largest().0[0].abs() / 127.0;
+        let mut signed = [0.0; 16];
+        for (i, trial) in TRIALS.into_iter().enumerate() {
+            (signed[i], signed[i + 8]) = (trial, -trial);
+        }
+        let scale = best_scale(
+            &rows,
+            unit,
+            [signed].into_iter(),
+            #[inline(always)]
+            |rows, inverse| LEVELS.fit(rows, inverse),
+        );
+        let scale = F16::from_f32(scale);
+        let inverse = reciprocal(scale.to_f32());
+        let mut codes = [0; RUN];
+        for (code, weight) in codes.iter_mut().zip(weights) {
+            *code = LEVELS.code(*weight, inverse);
+        }
         Self { scale, nibbles: halves(|i| nibble_pair(&codes, 16, i)) }
     }
 }
@@ -84,6 +105,8 @@ impl Format for Iq4Xs {
     const HAS_OFFSET: bool = false;
     const SATURATION: f32 = 32.0 * 127.0 * F16::LARGEST;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
         core::array::from_fn(|i| look_up(nibbles(&self.nibbles, run % Self::RUNS * 4, i)))
@@ -97,16 +120,26 @@ impl Format for Iq4Xs {
         RunScales { scale: [self.scale.to_f32() * (f32::from(level) - 32.0), 0.0], ..RunScales::default() }
     }
 
-    fn quantize(weights: &[f32]) -> Self {
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
         assert_eq!(weights.len(), SUPER_BLOCK, "256 weights");
-        let run = |run: usize| &weights[run * RUN..][..RUN];
-        let multiples: [f32; 64] = core::array::from_fn(|level| level as f32 - 32.0);
-        let ideal: [f32; Self::RUNS] = core::array::from_fn(|i| best_signed_scale(run(i)));
-        let Scales { scale, levels } =
-            Scales::search(&multiples, &ideal, |i, scale| LEVELS.fit(run(i), scale));
-        let codes: [u8; SUPER_BLOCK] = core::array::from_fn(|i| {
-            LEVELS.nearest(weights[i], scale.to_f32() * multiples[usize::from(levels[i / RUN])])
-        });
+        const MULTIPLES: Multiples = Multiples { first: -32.0, step: 1.0, count: 64 };
+        const COUNT: usize = 2 * TRIALS.len();
+        let rows = Rows::<I, RUN, 8>::groups(weights, importance, 0);
+        let inverse = (rows.largest().abs() / 127.0).reciprocal();
+        let trials = Trials::<COUNT, 8>::new(
+            #[inline(always)]
+            |trial| {
+                let factor = TRIALS[trial / 2] * if trial % 2 == 0 { 1.0 } else { -1.0 };
+                LEVELS.fit(&rows, inverse * (1.0 / factor))
+            },
+        );
+        let Scales { scale, levels, scales } = Scales::search(MULTIPLES, &trials);
+        let inverses = scales.reciprocal();
+        let mut codes = [0; SUPER_BLOCK];
+        for (i, code) in codes.iter_mut().enumerate() {
+            *code = LEVELS.code(weights[i], inverses.0[i / RUN]);
+        }
         Self {
             scale,
             high: levels.iter().rev().fold(0, |bits, level| bits << 2 | u16::from(level >> 4)),

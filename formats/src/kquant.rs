@@ -3,10 +3,11 @@
 //! Layouts as in ggml's `ggml-common.h`. Quantization is our own search ([`crate::search`]) for the smallest
 //! squared error.
 
+use crate::affine::AffineSuperBlock;
 use crate::pack::{bit_of_runs, bit_pairs, halves, nibble_pair};
-use crate::search::{AffineSuperBlock, SymmetricSuperBlock};
 use crate::swar::{byte, splat, sub, word};
-use crate::{Codes, F16, Format, GgmlType, RUN, RunScales};
+use crate::symmetric::SymmetricSuperBlock;
+use crate::{Codes, F16, Format, GgmlType, Importance, RUN, RunScales};
 
 /// Weights in a super-block.
 pub(crate) const SUPER_BLOCK: usize = 256;
@@ -40,6 +41,8 @@ impl Format for Q2K {
     const GROUP: usize = 16;
     const HAS_OFFSET: bool = true;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
         core::array::from_fn(|i| pairs_of_run(&self.pairs, run, i))
@@ -55,8 +58,9 @@ impl Format for Q2K {
         }
     }
 
-    fn quantize(weights: &[f32]) -> Self {
-        let found = AffineSuperBlock::<GROUPS_OF_16>::search(weights, 3, 15);
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
+        let found = AffineSuperBlock::<GROUPS_OF_16>::search::<_, 16>(weights, importance, 3, 15);
         Self {
             groups: halves(|i| found.scales[i] | found.mins[i] << 4),
             pairs: halves(|i| bit_pairs(&found.codes, i)),
@@ -109,6 +113,8 @@ impl Format for Q3K {
     const GROUP: usize = 16;
     const HAS_OFFSET: bool = false;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
         core::array::from_fn(|i| {
@@ -125,12 +131,12 @@ impl Format for Q3K {
         }
     }
 
-    fn quantize(weights: &[f32]) -> Self {
-        let found = SymmetricSuperBlock::<GROUPS_OF_16>::search(weights, 4, 32);
-        let codes = found.codes.map(|code| (code + 4) as u8);
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
+        let found = SymmetricSuperBlock::<GROUPS_OF_16>::search::<_, 16>(weights, importance, 4, 32);
         Self {
-            high: halves(|i| bit_of_runs(&codes, 2, i)),
-            pairs: halves(|i| bit_pairs(&codes, i)),
+            high: halves(|i| bit_of_runs(&found.codes, 2, i)),
+            pairs: halves(|i| bit_pairs(&found.codes, i)),
             groups: Self::pack_groups(&found.scales.map(|scale| (scale + 32) as u8)),
             scale: found.scale,
         }
@@ -160,6 +166,8 @@ impl Format for Q4K {
     const GROUP: usize = RUN;
     const HAS_OFFSET: bool = true;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
         core::array::from_fn(|i| nibbles_of_run(&self.nibbles, run, i))
@@ -170,8 +178,9 @@ impl Format for Q4K {
         self.groups.scales(self.scale, self.min_scale, run)
     }
 
-    fn quantize(weights: &[f32]) -> Self {
-        let found = AffineSuperBlock::search(weights, 15, 63);
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
+        let found = AffineSuperBlock::search::<_, 32>(weights, importance, 15, 63);
         Self {
             scale: found.scale,
             min_scale: found.min_scale,
@@ -206,6 +215,8 @@ impl Format for Q5K {
     const GROUP: usize = RUN;
     const HAS_OFFSET: bool = true;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
         core::array::from_fn(|i| nibbles_of_run(&self.nibbles, run, i) | bits_of_run(&self.high, run, i) << 4)
@@ -216,8 +227,9 @@ impl Format for Q5K {
         self.groups.scales(self.scale, self.min_scale, run)
     }
 
-    fn quantize(weights: &[f32]) -> Self {
-        let found = AffineSuperBlock::search(weights, 31, 63);
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
+        let found = AffineSuperBlock::search::<_, 32>(weights, importance, 31, 63);
         Self {
             scale: found.scale,
             min_scale: found.min_scale,
@@ -252,6 +264,8 @@ impl Format for Q6K {
     const GROUP: usize = 16;
     const HAS_OFFSET: bool = false;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
         let (half, within) = (run / 4 % 2, run % 4);
@@ -270,12 +284,12 @@ impl Format for Q6K {
         }
     }
 
-    fn quantize(weights: &[f32]) -> Self {
-        let found = SymmetricSuperBlock::search(weights, 32, 128);
-        let codes = found.codes.map(|code| (code + 32) as u8);
-        let high = codes.map(|code| code >> 4);
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
+        let found = SymmetricSuperBlock::search::<_, 16>(weights, importance, 32, 128);
+        let high = found.codes.map(|code| code >> 4);
         Self {
-            low: halves(|i| nibble_pair(&codes, 64, i)),
+            low: halves(|i| nibble_pair(&found.codes, 64, i)),
             high: halves(|i| bit_pairs(&high, i)),
             groups: found.scales,
             scale: found.scale,

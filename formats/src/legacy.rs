@@ -3,10 +3,10 @@
 //! Layouts and quantization as in ggml's `ggml-common.h` and `ggml-quants.c`; the `gguf` Python package
 //! gives the same bits.
 
+use crate::lanes::reciprocal;
 use crate::pack::{bits, halves, nibble_pair};
-use crate::search::reciprocal;
 use crate::swar::{nibbles, spread1, sub, word};
-use crate::{Codes, F16, Format, GgmlType, RUN, RunScales};
+use crate::{Codes, F16, Format, GgmlType, Importance, RUN, RunScales};
 
 /// 4 bits a weight: `scale * (nibble - 8)`. 18 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ impl Format for Q4_0 {
     const GROUP: usize = RUN;
     const HAS_OFFSET: bool = false;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, _run: usize) -> Codes {
         core::array::from_fn(|i| sub(nibbles(&self.nibbles, 0, i), 8))
@@ -37,7 +39,8 @@ impl Format for Q4_0 {
         RunScales { scale: [self.scale.to_f32(), 0.0], ..RunScales::default() }
     }
 
-    fn quantize(weights: &[f32]) -> Self {
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
         let (scale, codes) = symmetric(weights, 8);
         Self { scale, nibbles: halves(|i| nibble_pair(&codes, 16, i)) }
     }
@@ -64,6 +67,8 @@ impl Format for Q4_1 {
     const GROUP: usize = RUN;
     const HAS_OFFSET: bool = true;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, _run: usize) -> Codes {
         core::array::from_fn(|i| nibbles(&self.nibbles, 0, i))
@@ -74,7 +79,8 @@ impl Format for Q4_1 {
         RunScales { scale: [self.scale.to_f32(), 0.0], offset: [self.min.to_f32(), 0.0] }
     }
 
-    fn quantize(weights: &[f32]) -> Self {
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
         let (scale, min, codes) = affine(weights, 15);
         Self { scale, min, nibbles: halves(|i| nibble_pair(&codes, 16, i)) }
     }
@@ -101,6 +107,8 @@ impl Format for Q5_0 {
     const GROUP: usize = RUN;
     const HAS_OFFSET: bool = false;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, _run: usize) -> Codes {
         core::array::from_fn(|i| sub(five_bits(&self.nibbles, &self.high, i), 16))
@@ -111,7 +119,8 @@ impl Format for Q5_0 {
         RunScales { scale: [self.scale.to_f32(), 0.0], ..RunScales::default() }
     }
 
-    fn quantize(weights: &[f32]) -> Self {
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
         let (scale, codes) = symmetric(weights, 16);
         Self { scale, high: halves(|i| bits(&codes, 4, i)), nibbles: halves(|i| nibble_pair(&codes, 16, i)) }
     }
@@ -140,6 +149,8 @@ impl Format for Q5_1 {
     const GROUP: usize = RUN;
     const HAS_OFFSET: bool = true;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, _run: usize) -> Codes {
         core::array::from_fn(|i| five_bits(&self.nibbles, &self.high, i))
@@ -150,7 +161,8 @@ impl Format for Q5_1 {
         RunScales { scale: [self.scale.to_f32(), 0.0], offset: [self.min.to_f32(), 0.0] }
     }
 
-    fn quantize(weights: &[f32]) -> Self {
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
         let (scale, min, codes) = affine(weights, 31);
         Self {
             scale,
@@ -180,6 +192,8 @@ impl Format for Q8_0 {
     const GROUP: usize = RUN;
     const HAS_OFFSET: bool = false;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, _run: usize) -> Codes {
         core::array::from_fn(|i| word(&self.codes, i))
@@ -190,7 +204,8 @@ impl Format for Q8_0 {
         RunScales { scale: [self.scale.to_f32(), 0.0], ..RunScales::default() }
     }
 
-    fn quantize(weights: &[f32]) -> Self {
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
         let weights: &[f32; RUN] = weights.try_into().expect("32 weights");
         let scale = largest_magnitude(weights) / 127.0;
         let inverse = reciprocal(scale);

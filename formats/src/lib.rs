@@ -35,24 +35,32 @@ extern crate std;
 compile_error!("ggml's blocks are little-endian and are read in place: big-endian targets are not supported");
 
 pub mod activation;
+mod affine;
+mod codebook;
 mod codebooks;
 mod f16;
-mod float4;
+#[macro_use]
 mod format;
 #[cfg(not(target_arch = "nvptx64"))]
 mod from_codes;
+mod float4;
+mod importance;
 mod iq1;
 mod iq2;
 mod iq3;
 mod iq4;
 mod kquant;
+mod lanes;
 mod legacy;
+mod levels;
 mod list;
 mod pack;
 pub mod reproducible;
+mod rows;
 mod scales;
-mod search;
+mod signed_code;
 mod swar;
+mod symmetric;
 mod ternary;
 mod vector_code;
 
@@ -62,6 +70,7 @@ pub use float4::{Mxfp4, Nvfp4};
 pub use format::{Codes, Format, FormatVisitor, RUN, RunScales, code_bytes};
 #[cfg(not(target_arch = "nvptx64"))]
 pub use from_codes::FromCodes;
+pub use importance::{Equal, Importance, PerWeight};
 pub use iq1::{Iq1M, Iq1S};
 pub use iq2::{Iq2S, Iq2Xs, Iq2Xxs};
 pub use iq3::{Iq3S, Iq3Xxs};

@@ -1,38 +1,40 @@
 //! How blocks store small codes: several to a byte, neighbours far apart.
 
 /// A string of bytes as half-words: the inverse of [`byte`](crate::swar::byte).
+#[inline(always)]
 pub(crate) fn halves<const COUNT: usize>(byte: impl Fn(usize) -> u8) -> [u16; COUNT] {
     core::array::from_fn(|i| u16::from_le_bytes([byte(2 * i), byte(2 * i + 1)]))
 }
 
 /// A string of words as half-words: the inverse of [`word`](crate::swar::word).
+#[inline(always)]
 pub(crate) fn halves_of_words<const COUNT: usize>(word: impl Fn(usize) -> u32) -> [u16; COUNT] {
     core::array::from_fn(|i| (word(i / 2) >> (16 * (i % 2))) as u16)
 }
 
 /// Byte `index` of nibbles: of each `2 * distance` codes, the first half are the low halves of as many bytes and
 /// the second half the high ones.
-#[inline]
+#[inline(always)]
 pub(crate) fn nibble_pair(codes: &[u8], distance: usize, index: usize) -> u8 {
     let first = index / distance * 2 * distance + index % distance;
     codes[first] & 0x0f | codes[first + distance] << 4
 }
 
 /// Byte `index` of bit pairs: each 128 codes are 32 bytes, whose lowest pairs are the first 32 codes.
-#[inline]
+#[inline(always)]
 pub(crate) fn bit_pairs(codes: &[u8], index: usize) -> u8 {
     let first = index / 32 * 128 + index % 32;
     (0..4).fold(0, |byte, k| byte | (codes[first + 32 * k] & 3) << (2 * k))
 }
 
 /// Byte `index` of 32 bytes whose bit k is bit `bit` of a code of run k.
-#[inline]
+#[inline(always)]
 pub(crate) fn bit_of_runs(codes: &[u8], bit: u32, index: usize) -> u8 {
     (0..8).fold(0, |byte, k| byte | (codes[32 * k + index] >> bit & 1) << k)
 }
 
 /// Byte `index` of a string of single bits, lowest first, one for each code's bit `bit`.
-#[inline]
+#[inline(always)]
 pub(crate) fn bits(codes: &[u8], bit: u32, index: usize) -> u8 {
     (0..8).fold(0, |byte, k| byte | (codes[8 * index + k] >> bit & 1) << k)
 }

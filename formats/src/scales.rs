@@ -1,203 +1,149 @@
-//! The search for the scale of a group of weights, and for the scales of a super-block, when the codes are
-//! chosen from a table or a codebook.
+//! The search for the scales of groups, and for those of a super-block, when how well codes fit is known for a
+//! range of trial scales.
 //!
-//! How codes are chosen at a given scale is the caller's, who says only how well they fit ([`Fit`]).
+//! How codes are chosen at a scale is the caller's. Codes that suit one scale suit its neighbours nearly as well:
+//! what a group gains at any scale is taken from the best of its trials, so that no codes need to be chosen anew
+//! while the scales of the super-block are sought.
 
 use crate::F16;
+use crate::lanes::Lanes;
+use crate::rows::Fits;
 
-/// What codes have in common with the weights that they were chosen for.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Fit {
-    /// The sum of weight times code.
-    pub(crate) products: f32,
-    /// The sum of the codes' squares.
-    pub(crate) squares: f32,
-}
+/// `T` trials of each lane's group.
+pub(crate) struct Trials<const T: usize, const L: usize>([Fits<L>; T]);
 
-impl Fit {
-    /// By how much the weights' sum of squares exceeds the squared error that the codes leave at `scale`.
+impl<const T: usize, const L: usize> Trials<T, L> {
+    /// The fits that `fit` gives for each trial.
     #[inline(always)]
-    pub(crate) fn gain(self, scale: f32) -> f32 {
-        scale * (2.0 * self.products - scale * self.squares)
+    pub(crate) fn new(fit: impl Fn(usize) -> Fits<L>) -> Self {
+        let mut fits = [Fits::ZERO; T];
+        for (trial, fits) in fits.iter_mut().enumerate() {
+            *fits = fit(trial);
+        }
+        Self(fits)
     }
 
-    /// The scale at which the codes fit best, and their gain there.
+    /// The best scale of each lane on its own, and its gain; zero where nothing is gained.
     #[inline(always)]
-    fn best(self) -> (f32, f32) {
-        (self.products / self.squares, self.products * self.products / self.squares)
-    }
-}
-
-impl core::iter::Sum for Fit {
-    fn sum<I: Iterator<Item = Self>>(fits: I) -> Self {
-        fits.fold(Self::default(), |a, b| Self {
-            products: a.products + b.products,
-            squares: a.squares + b.squares,
-        })
-    }
-}
-
-/// The best scale for weights on their own: the codes that fit at one of the `trials`, at the scale that suits
-/// those codes best.
-pub(crate) fn best_scale(trials: impl Iterator<Item = f32>, fit: impl Fn(f32) -> Fit) -> f32 {
-    let (mut scale, mut most) = (0.0, 0.0);
-    for trial in trials {
-        let (best, gain) = fit(trial).best();
-        if gain == f32::INFINITY {
-            return gain; // beyond every format's scales
+    pub(crate) fn best(&self) -> (Lanes<L>, Lanes<L>) {
+        let (mut best, mut most) = (Lanes::ZERO, Lanes::ZERO);
+        for fits in &self.0 {
+            let scale = fits.scale();
+            let gain = scale * fits.products;
+            best = Lanes::select(gain, most, scale, best);
+            most = gain.max(most);
         }
-        if gain > most && best.is_finite() {
-            (scale, most) = (best, gain);
-        }
+        (best, most)
     }
-    scale
+
+    /// What codes of the best trial gain at `scale`, and how they fit.
+    #[inline(always)]
+    fn at(&self, scale: Lanes<L>) -> (Lanes<L>, Fits<L>) {
+        let (mut most, mut best) = (Lanes::splat(f32::NEG_INFINITY), Fits::ZERO);
+        for &fits in &self.0 {
+            let gain = fits.gain(scale);
+            best = best.or_where(gain, most, fits);
+            most = gain.max(most);
+        }
+        (most, best)
+    }
 }
 
-/// `count` trial scales for codes up to `largest_code`: the smallest is `from` times the one at which that code
-/// reaches the largest weight, and each is 8 % above the one before.
-pub(crate) fn trials(
-    weights: &[f32],
-    largest_code: f32,
-    from: f32,
-    count: usize,
-) -> impl Iterator<Item = f32> {
-    let largest = weights.iter().fold(0.0f32, |largest, weight| largest.max(weight.abs()));
-    core::iter::successors(Some(from * largest / largest_code), |trial| Some(trial * 1.08)).take(count)
+/// The multiples of a super-block's scale that its groups' scales can be: `count` of them, evenly spaced.
+#[derive(Clone, Copy)]
+pub(crate) struct Multiples {
+    pub(crate) first: f32,
+    pub(crate) step: f32,
+    pub(crate) count: u8,
+}
+
+impl Multiples {
+    /// The first odd multiples of `unit`.
+    pub(crate) const fn odd(unit: f32, count: u8) -> Self {
+        Self { first: unit, step: 2.0 * unit, count }
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(self, level: u8) -> f32 {
+        self.first + self.step * f32::from(level)
+    }
+
+    fn last(self) -> f32 {
+        f32::from(self.count - 1)
+    }
+
+    /// The one of largest magnitude.
+    #[inline(always)]
+    fn outermost(self) -> f32 {
+        let last = self.first + self.step * self.last();
+        if last.abs() > self.first.abs() { last } else { self.first }
+    }
 }
 
 /// The scales of a super-block.
-pub(crate) struct Scales<const GROUPS: usize> {
+pub(crate) struct Scales<const L: usize> {
     /// The factor of all.
     pub(crate) scale: F16,
     /// For each group, which of the possible multiples of it is the group's scale.
-    pub(crate) levels: [u8; GROUPS],
+    pub(crate) levels: [u8; L],
+    /// The groups' scales.
+    pub(crate) scales: Lanes<L>,
 }
 
-impl<const GROUPS: usize> Scales<GROUPS> {
-    /// The scales with the smallest squared error, near those that are `ideal` for each group on its own.
-    ///
-    /// `multiples` ascend. `fit` says how well group `.0` fits at scale `.1`.
-    pub(crate) fn search(multiples: &[f32], ideal: &[f32; GROUPS], fit: impl Fn(usize, f32) -> Fit) -> Self {
+impl<const L: usize> Scales<L> {
+    /// The scales with the smallest squared error, near those that are best for each group on its own.
+    #[inline(always)]
+    pub(crate) fn search<const T: usize>(multiples: Multiples, trials: &Trials<T, L>) -> Self {
+        let (ideal, _) = trials.best();
         let largest =
-            ideal.iter().fold(0.0f32, |best, &scale| if scale.abs() > best.abs() { scale } else { best });
-        let outermost = multiples.iter().fold(0.0f32, |best, &m| if m.abs() > best.abs() { m } else { best });
-        let mut best = Self { scale: F16::default(), levels: [0; GROUPS] };
-        let mut most = 0.0;
-        let mut try_scale = |scale: f32| {
-            let scale = F16::from_f32(scale.clamp(-F16::LARGEST, F16::LARGEST)); // finite
-            let (found, gain, refined) = Self::with_scale(scale, multiples, ideal, &fit);
-            if gain > most {
-                (best, most) = (found, gain);
-            }
-            refined
-        };
+            ideal.0.iter().fold(0.0f32, |best, &scale| if scale.abs() > best.abs() { scale } else { best });
+        let (mut scale, mut levels, mut most) = (F16::default(), Lanes::ZERO, 0.0);
         // The largest scale need not be the outermost multiple exactly.
         for reach in [0.80, 0.84, 0.88, 0.92, 0.96, 1.0, 1.04, 1.08, 1.12] {
-            let refined = try_scale(largest / (outermost * reach));
-            try_scale(refined);
+            let mut trial = largest / (multiples.outermost() * reach);
+            for _ in 0..2 {
+                let rounded = F16::from_f32(trial.clamp(-F16::LARGEST, F16::LARGEST)); // finite
+                let (found, gain, refined) = Self::with_scale(rounded.to_f32(), multiples, ideal, trials);
+                if gain > most {
+                    (scale, levels, most) = (rounded, found, gain);
+                }
+                trial = refined;
+            }
         }
-        best
+        let mut found = Self {
+            scale,
+            levels: [0; L],
+            scales: (levels * multiples.step + multiples.first) * scale.to_f32(),
+        };
+        for (to, level) in found.levels.iter_mut().zip(levels.0) {
+            *to = level as u8;
+        }
+        found
     }
 
     /// The best levels for a given scale, their gain, and the scale that would suit their codes best.
-    fn with_scale(
-        scale: F16,
-        multiples: &[f32],
-        ideal: &[f32; GROUPS],
-        fit: &impl Fn(usize, f32) -> Fit,
-    ) -> (Self, f32, f32) {
-        let unit = scale.to_f32();
-        let mut levels = [0; GROUPS];
-        let mut total = 0.0;
-        let mut refined = Fit::default();
-        for (group, (level, ideal)) in levels.iter_mut().zip(ideal).enumerate() {
-            let distance = |level: usize| (unit * multiples[level] - ideal).abs();
-            let nearest = (0..multiples.len())
-                .fold(0, |best, level| if distance(level) < distance(best) { level } else { best });
-            let mut most = f32::NEG_INFINITY;
-            let mut chosen = Fit::default();
-            let candidates = multiples.iter().enumerate().skip(nearest.saturating_sub(1));
-            for (candidate, multiple) in candidates.take_while(|(candidate, _)| *candidate <= nearest + 1) {
-                let codes = fit(group, unit * multiple);
-                let gain = codes.gain(unit * multiple);
-                if gain > most {
-                    (most, *level) = (gain, candidate as u8);
-                    chosen = Fit {
-                        products: codes.products * multiple,
-                        squares: codes.squares * multiple * multiple,
-                    };
-                }
-            }
-            total += most;
-            refined = [refined, chosen].into_iter().sum();
+    #[inline(always)]
+    fn with_scale<const T: usize>(
+        unit: f32,
+        multiples: Multiples,
+        ideal: Lanes<L>,
+        trials: &Trials<T, L>,
+    ) -> (Lanes<L>, f32, f32) {
+        let bounded = |level: Lanes<L>| level.max(Lanes::ZERO).min(Lanes::splat(multiples.last()));
+        let inverse = crate::lanes::reciprocal(unit * multiples.step);
+        let nearest = bounded((ideal * inverse - multiples.first / multiples.step).round());
+        let (mut levels, mut most) = (nearest, Lanes::splat(f32::NEG_INFINITY));
+        let mut chosen = Fits::ZERO;
+        for step in [-1.0, 0.0, 1.0] {
+            let level = bounded(nearest + step);
+            let multiple = level * multiples.step + multiples.first;
+            let (gain, fits) = trials.at(multiple * unit);
+            let scaled =
+                Fits { products: fits.products * multiple, squares: fits.squares * multiple * multiple };
+            levels = Lanes::select(gain, most, level, levels);
+            chosen = chosen.or_where(gain, most, scaled);
+            most = gain.max(most);
         }
-        (Self { scale, levels }, total, refined.best().0)
-    }
-}
-
-/// Codes that stand for the integers of a small table.
-pub(crate) struct Levels<const COUNT: usize> {
-    integers: [f32; COUNT],
-    /// The smallest integer.
-    lowest: f32,
-    /// The middles between neighbours, which ascend, and how far these lie apart. The last are unused.
-    steps: [(f32, f32); COUNT],
-}
-
-impl<const COUNT: usize> Levels<COUNT> {
-    pub(crate) const fn new(table: &[i8; COUNT]) -> Self {
-        let mut sorted = [0.0; COUNT];
-        let mut integers = sorted;
-        let mut i = 0;
-        while i < COUNT {
-            let integer = table[i] as f32;
-            integers[i] = integer;
-            let mut place = i;
-            while place > 0 && sorted[place - 1] > integer {
-                sorted[place] = sorted[place - 1];
-                place -= 1;
-            }
-            sorted[place] = integer;
-            i += 1;
-        }
-        let mut steps = [(0.0, 0.0); COUNT];
-        i = 1;
-        while i < COUNT {
-            steps[i - 1] = ((sorted[i - 1] + sorted[i]) / 2.0, sorted[i] - sorted[i - 1]);
-            i += 1;
-        }
-        Self { integers, lowest: sorted[0], steps }
-    }
-
-    /// The code whose integer times `scale` is nearest to `weight`; the first of equals.
-    pub(crate) fn nearest(&self, weight: f32, scale: f32) -> u8 {
-        let (mut code, mut least) = (0, f32::INFINITY);
-        for (candidate, integer) in self.integers.iter().enumerate() {
-            let error = (scale * integer - weight).abs();
-            if error < least {
-                (code, least) = (candidate as u8, error);
-            }
-        }
-        code
-    }
-
-    /// How well the nearest codes fit at `scale`; for a multiple of eight weights.
-    pub(crate) fn fit(&self, weights: &[f32], scale: f32) -> Fit {
-        let inverse = 1.0 / scale;
-        // Eight at a time, so that the compiler can vectorize.
-        let fits = weights.as_chunks::<8>().0.iter().map(|weights| {
-            let codes = weights.map(|weight| weight * inverse);
-            let mut integers = [self.lowest; 8];
-            for &(middle, step) in &self.steps[..COUNT - 1] {
-                for (integer, code) in integers.iter_mut().zip(&codes) {
-                    *integer += if *code > middle { step } else { 0.0 };
-                }
-            }
-            Fit {
-                products: integers.iter().zip(weights).map(|(integer, weight)| integer * weight).sum(),
-                squares: integers.iter().map(|integer| integer * integer).sum(),
-            }
-        });
-        fits.sum()
+        (levels, most.sum(), chosen.products.sum() / chosen.squares.sum())
     }
 }

@@ -4,12 +4,13 @@
 //! for the scale, which keeps ternary weights as they are and is coarse for all others.
 
 use crate::kquant::{SUPER_BLOCK, pairs_of_run};
+use crate::lanes::{geometric, reciprocal};
 use crate::legacy::{largest_magnitude, round_half_away};
+use crate::levels::{Levels, best_scale};
 use crate::pack::{bit_pairs, bits, halves};
-use crate::scales::{Levels, best_scale, trials};
-use crate::search::reciprocal;
+use crate::rows::Rows;
 use crate::swar::{byte, spread1, spread2, sub, word};
-use crate::{Codes, F16, Format, GgmlType, RunScales};
+use crate::{Codes, F16, Format, GgmlType, Importance, RunScales};
 
 /// 1 bit a weight: `scale` or `-scale`. 128 weights, 18 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ impl Format for Q1_0 {
     const GROUP: usize = 32;
     const HAS_OFFSET: bool = false;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
         let positive = word(&self.positive, run % Self::RUNS);
@@ -41,15 +44,17 @@ impl Format for Q1_0 {
         RunScales { scale: [self.scale.to_f32(), 0.0], ..RunScales::default() }
     }
 
-    /// The mean magnitude is the scale of smallest squared error.
-    fn quantize(weights: &[f32]) -> Self {
+    /// The mean magnitude, weighted by importance, is the scale of smallest squared error.
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
         let weights: &[f32; Self::WEIGHTS] = weights.try_into().expect("128 weights");
         let positive = weights.map(|weight| u8::from(weight >= 0.0));
-        let total: f32 = weights.iter().map(|weight| weight.abs()).sum();
-        Self {
-            scale: F16::from_f32(total / Self::WEIGHTS as f32),
-            positive: halves(|i| bits(&positive, 0, i)),
+        let (mut total, mut count) = (0.0, 0.0);
+        for (i, weight) in weights.iter().enumerate() {
+            total += weight.abs() * importance.of(i);
+            count += importance.of(i);
         }
+        Self { scale: F16::from_f32(total / count), positive: halves(|i| bits(&positive, 0, i)) }
     }
 }
 
@@ -72,6 +77,8 @@ impl Format for Q2_0 {
     const GROUP: usize = 32;
     const HAS_OFFSET: bool = false;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
         core::array::from_fn(|i| sub(spread2(u16::from(byte(&self.pairs, run % Self::RUNS * 8 + i))), 1))
@@ -82,12 +89,27 @@ impl Format for Q2_0 {
         RunScales { scale: [self.scale.to_f32(), 0.0], ..RunScales::default() }
     }
 
-    fn quantize(weights: &[f32]) -> Self {
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
+        const TRIALS: [f32; 16] = geometric(0.25, 1.14);
         static LEVELS: Levels<4> = Levels::new(&[-1, 0, 1, 2]);
-        let weights: &[f32; Self::WEIGHTS] = weights.try_into().expect("64 weights");
-        let both = trials(weights, 2.0, 0.2, 30).flat_map(|trial| [trial, -trial]);
-        let scale = F16::from_f32(best_scale(both, |scale| LEVELS.fit(weights, scale)));
-        let codes = weights.map(|weight| LEVELS.nearest(weight, scale.to_f32()));
+        assert_eq!(weights.len(), Self::WEIGHTS, "64 weights");
+        let rows = Rows::<I, { Self::WEIGHTS }, 16>::repeated(weights, importance, 0);
+        let unit = rows.largest().0[0].abs() / 2.0;
+        let signed = [1.0, -1.0].map(|sign| TRIALS.map(|trial| sign * trial));
+        let scale = best_scale(
+            &rows,
+            unit,
+            signed.into_iter(),
+            #[inline(always)]
+            |rows, inverse| LEVELS.fit(rows, inverse),
+        );
+        let scale = F16::from_f32(scale);
+        let inverse = reciprocal(scale.to_f32());
+        let mut codes = [0; Self::WEIGHTS];
+        for (code, weight) in codes.iter_mut().zip(weights) {
+            *code = LEVELS.code(*weight, inverse);
+        }
         Self { scale, pairs: halves(|i| (0..4).fold(0, |bits, k| bits | codes[4 * i + k] << (2 * k))) }
     }
 }
@@ -126,6 +148,8 @@ impl Format for Tq1_0 {
     const GROUP: usize = 32;
     const HAS_OFFSET: bool = false;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
         const EVEN: u32 = 0x00ff_00ff;
@@ -146,7 +170,8 @@ impl Format for Tq1_0 {
         RunScales { scale: [self.scale.to_f32(), 0.0], ..RunScales::default() }
     }
 
-    fn quantize(weights: &[f32]) -> Self {
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], _importance: I) -> Self {
         let (scale, codes) = ternary(weights);
         let mut values = [0u16; 52];
         for place in 0..5 {
@@ -189,6 +214,8 @@ impl Format for Tq2_0 {
     const GROUP: usize = 32;
     const HAS_OFFSET: bool = false;
 
+    quantizers!();
+
     #[inline(always)]
     fn codes(&self, run: usize) -> Codes {
         core::array::from_fn(|i| sub(pairs_of_run(&self.pairs, run, i), 1))
@@ -199,7 +226,8 @@ impl Format for Tq2_0 {
         RunScales { scale: [self.scale.to_f32(), 0.0], ..RunScales::default() }
     }
 
-    fn quantize(weights: &[f32]) -> Self {
+    #[inline(always)]
+    fn quantize_with<I: Importance>(weights: &[f32], _importance: I) -> Self {
         let (scale, codes) = ternary(weights);
         Self { pairs: halves(|i| bit_pairs(&codes, i)), scale }
     }

@@ -1,0 +1,175 @@
+//! The search for evenly spaced codes from 0 on with a minimum: the scale and minimum of a group, and those of a
+//! super-block.
+//!
+//! First every group looks for its own best pair: for each of a range of trial scales it takes the nearest codes,
+//! then the scale and minimum that fit those codes best in the least-squares sense. Then the groups' pairs are
+//! rounded to multiples of the super-block's, and every group tries the neighbours of its multiples with the codes
+//! that they imply, because the nearest need not be the best.
+
+use crate::lanes::{Lanes, reciprocal, round_to_byte};
+use crate::rows::Rows;
+use crate::symmetric::TRIALS;
+use crate::{F16, Importance};
+
+/// Weights in a super-block.
+const WEIGHTS: usize = 256;
+
+/// `weight = scale * code - min` with codes from 0 to `max_code`.
+#[derive(Clone, Copy)]
+pub(crate) struct Affine {
+    pub(crate) max_code: f32,
+}
+
+/// The scale and minimum of each lane.
+#[derive(Clone, Copy)]
+pub(crate) struct Pairs<const L: usize> {
+    pub(crate) scale: Lanes<L>,
+    pub(crate) min: Lanes<L>,
+}
+
+impl Affine {
+    /// The codes of weights that are not below `-min`.
+    #[inline(always)]
+    fn codes_above<const L: usize>(self, weights: Lanes<L>, inverse: Lanes<L>, min: Lanes<L>) -> Lanes<L> {
+        ((weights + min) * inverse).min(Lanes::splat(self.max_code)).round()
+    }
+
+    #[inline(always)]
+    fn codes<const L: usize>(self, weights: Lanes<L>, inverse: Lanes<L>, min: Lanes<L>) -> Lanes<L> {
+        ((weights + min) * inverse).max(Lanes::ZERO).min(Lanes::splat(self.max_code)).round()
+    }
+
+    /// The code of a weight.
+    #[inline(always)]
+    pub(crate) fn code(self, weight: f32, inverse: f32, min: f32) -> u8 {
+        let code = (weight + min) * inverse;
+        let code = if code > 0.0 { code } else { 0.0 };
+        round_to_byte(if code < self.max_code { code } else { self.max_code })
+    }
+
+    /// The squared errors that the nearest codes leave.
+    #[inline(always)]
+    fn errors<I: Importance, const N: usize, const L: usize>(
+        self,
+        rows: &Rows<I, N, L>,
+        pairs: Pairs<L>,
+    ) -> Lanes<L> {
+        let inverse = pairs.scale.reciprocal();
+        let mut errors = Lanes::ZERO;
+        for row in 0..N {
+            let weight = rows.weight(row);
+            let error = pairs.scale * self.codes(weight, inverse, pairs.min) - pairs.min - weight;
+            errors += error * error * rows.importance(row);
+        }
+        errors
+    }
+
+    /// The best scale and minimum of each lane on its own; no minimum is negative unless `SIGNED`.
+    #[inline(always)]
+    pub(crate) fn best<I: Importance, const N: usize, const L: usize>(
+        self,
+        rows: &Rows<I, N, L>,
+    ) -> Pairs<L> {
+        let (mut lowest, mut highest) = (Lanes::ZERO, Lanes::splat(f32::MIN));
+        let (mut count, mut total) = (Lanes::ZERO, Lanes::ZERO);
+        for row in 0..N {
+            let weight = rows.weight(row);
+            lowest = weight.min(lowest);
+            highest = weight.max(highest);
+            count += rows.importance(row);
+            total += rows.importance(row) * weight;
+        }
+        let range = highest.max(lowest) - lowest;
+        let (inverse, least) = (range.reciprocal(), -lowest);
+        let mut most = Lanes::splat(f32::NEG_INFINITY);
+        let mut best = Pairs { scale: range / self.max_code, min: least };
+        for (factor, more) in TRIALS {
+            let inverse = inverse * (self.max_code * factor + more);
+            let (mut codes, mut squares, mut products) = (Lanes::ZERO, Lanes::ZERO, Lanes::ZERO);
+            for row in 0..N {
+                let weight = rows.weight(row);
+                let code = self.codes_above(weight, inverse, least);
+                let factor = code * rows.importance(row);
+                codes += factor;
+                squares += factor * code;
+                products += factor * weight;
+            }
+            let determinant = count * squares - codes * codes;
+            let divisor = determinant.reciprocal();
+            let min = (codes * products - squares * total) * divisor;
+            let scale = (count * products - codes * total) * divisor;
+            let scale = Lanes::select(Lanes::ZERO, min, products / squares, scale);
+            let min = min.max(Lanes::ZERO);
+            // At a least-squares optimum the squared error is the weights' own squares less this. Where codes
+            // are all alike, or as good as, there is none.
+            let gain = scale * products - min * total;
+            let lost = Lanes::splat(f32::NEG_INFINITY);
+            let gain = Lanes::select(determinant, count * squares * 1e-5, gain, lost);
+            let gain = Lanes::select(Lanes::ZERO, scale, lost, gain);
+            best.scale = Lanes::select(gain, most, scale, best.scale);
+            best.min = Lanes::select(gain, most, min, best.min);
+            most = gain.max(most);
+        }
+        best
+    }
+}
+
+/// `weight = scale * s * code - min_scale * m`, codes from 0, one `s` and `m` per group.
+pub(crate) struct AffineSuperBlock<const GROUPS: usize> {
+    pub(crate) scale: F16,
+    pub(crate) min_scale: F16,
+    pub(crate) scales: [u8; GROUPS],
+    pub(crate) mins: [u8; GROUPS],
+    pub(crate) codes: [u8; WEIGHTS],
+}
+
+impl<const GROUPS: usize> AffineSuperBlock<GROUPS> {
+    /// The best super-block for `weights` with codes up to `max_code` and integer scales up to `max_scale`.
+    #[inline(always)]
+    pub(crate) fn search<I: Importance, const N: usize>(
+        weights: &[f32],
+        importance: I,
+        max_code: u8,
+        max_scale: u8,
+    ) -> Self {
+        assert_eq!(weights.len(), WEIGHTS, "a super-block has {WEIGHTS} weights");
+        let kind = Affine { max_code: f32::from(max_code) };
+        let rows = Rows::<I, N, GROUPS>::groups(weights, importance, 0);
+        let ideal = kind.best(&rows);
+
+        let unit = |lanes: Lanes<GROUPS>| {
+            F16::from_f32(lanes.0.iter().fold(0.0, |most: f32, lane| lane.max(most)) / f32::from(max_scale))
+        };
+        let (scale, min_scale) = (unit(ideal.scale), unit(ideal.min));
+        let units = (scale.to_f32(), min_scale.to_f32());
+        let bounded = |level: Lanes<GROUPS>| level.max(Lanes::ZERO).min(Lanes::splat(f32::from(max_scale)));
+        let nearest = Pairs {
+            scale: bounded((ideal.scale * reciprocal(units.0)).round()),
+            min: bounded((ideal.min * reciprocal(units.1)).round()),
+        };
+        let (mut levels, mut least) = (nearest, Lanes::splat(f32::INFINITY));
+        for scale_step in [-1.0, 0.0, 1.0] {
+            for min_step in [-1.0, 0.0, 1.0] {
+                let scale = bounded(nearest.scale + scale_step);
+                let min = bounded(nearest.min + min_step);
+                let errors = kind.errors(&rows, Pairs { scale: scale * units.0, min: min * units.1 });
+                levels.scale = Lanes::select(least, errors, scale, levels.scale);
+                levels.min = Lanes::select(least, errors, min, levels.min);
+                least = errors.min(least);
+            }
+        }
+
+        let mut block =
+            Self { scale, min_scale, scales: [0; GROUPS], mins: [0; GROUPS], codes: [0; WEIGHTS] };
+        let (inverses, mins) = ((levels.scale * units.0).reciprocal(), levels.min * units.1);
+        for group in 0..GROUPS {
+            block.scales[group] = round_to_byte(levels.scale.0[group]);
+            block.mins[group] = round_to_byte(levels.min.0[group]);
+            let (inverse, min) = (inverses.0[group], mins.0[group]);
+            for i in group * N..(group + 1) * N {
+                block.codes[i] = kind.code(weights[i], inverse, min);
+            }
+        }
+        block
+    }
+}

@@ -1,0 +1,138 @@
+//! The search for evenly spaced codes around zero: the scale of a group, and those of a super-block.
+//!
+//! First every group looks for its own best scale: for each of a range of trial scales it takes the nearest codes,
+//! then the scale that fits those codes best in the least-squares sense. Then the groups' scales are rounded to
+//! multiples of the super-block's, and every group tries the neighbours of its multiple with the codes that they
+//! imply, because the nearest need not be the best.
+
+use crate::lanes::{Lanes, round_to_byte};
+use crate::rows::{Fits, Rows};
+use crate::{F16, Importance};
+
+/// Weights in a super-block.
+const WEIGHTS: usize = 256;
+
+/// Which codes the extreme weight is tried to get: the last one times `.0`, plus `.1`. Most are near it; the others
+/// cut off the extreme, for the good of more important weights.
+pub(crate) const TRIALS: [(f32, f32); 14] = [
+    (1.0, -1.0),
+    (1.0, -0.8),
+    (1.0, -0.6),
+    (1.0, -0.4),
+    (1.0, -0.2),
+    (1.0, 0.0),
+    (1.0, 0.2),
+    (1.0, 0.4),
+    (1.0, 0.6),
+    (1.0, 0.8),
+    (1.0, 1.0),
+    (1.25, 0.0),
+    (1.6, 0.0),
+    (2.0, 0.0),
+];
+
+/// Codes from `-limit` to `limit - 1`.
+#[derive(Clone, Copy)]
+pub(crate) struct Symmetric {
+    pub(crate) limit: f32,
+}
+
+impl Symmetric {
+    #[inline(always)]
+    fn codes<const L: usize>(self, weights: Lanes<L>, inverse: Lanes<L>) -> Lanes<L> {
+        (weights * inverse).max(Lanes::splat(-self.limit)).min(Lanes::splat(self.limit - 1.0)).round()
+    }
+
+    /// The code of a weight, as the low byte of an integer.
+    #[inline(always)]
+    pub(crate) fn code(self, weight: f32, inverse: f32) -> u8 {
+        let code = weight * inverse;
+        let code = if code > -self.limit { code } else { -self.limit };
+        round_to_byte(if code < self.limit - 1.0 { code } else { self.limit - 1.0 })
+    }
+
+    #[inline(always)]
+    fn fit<I: Importance, const N: usize, const L: usize>(
+        self,
+        rows: &Rows<I, N, L>,
+        inverse: Lanes<L>,
+    ) -> Fits<L> {
+        rows.fit(
+            #[inline(always)]
+            |weights| self.codes(weights, inverse),
+        )
+    }
+}
+
+/// `weight = scale * s * code`, one `s` per group.
+pub(crate) struct SymmetricSuperBlock<const GROUPS: usize> {
+    pub(crate) scale: F16,
+    pub(crate) scales: [i8; GROUPS],
+    /// Integers from `-limit` on, with `limit` added.
+    pub(crate) codes: [u8; WEIGHTS],
+}
+
+impl<const GROUPS: usize> SymmetricSuperBlock<GROUPS> {
+    /// The best super-block for `weights` with integer scales from `-scale_limit` to `scale_limit - 1`.
+    #[inline(always)]
+    pub(crate) fn search<I: Importance, const N: usize>(
+        weights: &[f32],
+        importance: I,
+        limit: u8,
+        scale_limit: u8,
+    ) -> Self {
+        assert_eq!(weights.len(), WEIGHTS, "a super-block has {WEIGHTS} weights");
+        let kind = Symmetric { limit: f32::from(limit) };
+        let rows = Rows::<I, N, GROUPS>::groups(weights, importance, 0);
+        let ideal = best_scales(kind, &rows);
+
+        // The largest scale becomes the integer of largest magnitude, which is negative.
+        let largest =
+            ideal.0.iter().fold(0.0f32, |best, &fit| if fit.abs() > best.abs() { fit } else { best });
+        let lowest = -f32::from(scale_limit);
+        let scale = F16::from_f32(largest / lowest);
+        let unit = scale.to_f32();
+        let inverse = crate::lanes::reciprocal(unit);
+        let bounded = |level: Lanes<GROUPS>| level.max(Lanes::splat(lowest)).min(Lanes::splat(-lowest - 1.0));
+        let nearest = bounded((ideal * inverse).round());
+        let (mut levels, mut most) = (nearest, Lanes::splat(f32::NEG_INFINITY));
+        for step in [-1.0, 0.0, 1.0] {
+            let level = bounded(nearest + step);
+            let trial = level * unit;
+            let gain = kind.fit(&rows, trial.reciprocal()).gain(trial);
+            levels = Lanes::select(gain, most, level, levels);
+            most = gain.max(most);
+        }
+
+        let mut block = Self { scale, scales: [0; GROUPS], codes: [0; WEIGHTS] };
+        let inverses = (levels * unit).reciprocal();
+        for group in 0..GROUPS {
+            block.scales[group] = round_to_byte(levels.0[group]) as i8;
+            let inverse = inverses.0[group];
+            for i in group * N..(group + 1) * N {
+                block.codes[i] = kind.code(weights[i], inverse).wrapping_add(limit);
+            }
+        }
+        block
+    }
+}
+
+/// The best scale of each lane on its own. Its sign is such that the weight of largest magnitude gets a negative
+/// code, of which there is one more.
+#[inline(always)]
+fn best_scales<I: Importance, const N: usize, const L: usize>(
+    kind: Symmetric,
+    rows: &Rows<I, N, L>,
+) -> Lanes<L> {
+    let inverse = -rows.largest().reciprocal();
+    let mut most = Lanes::ZERO;
+    let mut best = inverse.reciprocal() / kind.limit;
+    for (factor, more) in TRIALS {
+        let fits = kind.fit(rows, inverse * (kind.limit * factor + more));
+        let scale = fits.scale();
+        let gain = scale * fits.products;
+        best = Lanes::select(gain, most, scale, best);
+        most = gain.max(most);
+    }
+    best
+}
