@@ -84,6 +84,15 @@ pub enum Error {
         value: f32,
     },
 
+    /// The importance of a column's weights is negative, NaN or infinite.
+    #[error("the importance of column {column} is {value}: expected a finite number that is not negative")]
+    Importance {
+        /// The column.
+        column: usize,
+        /// Its importance.
+        value: f32,
+    },
+
     /// A block's scale cannot be as large as its weights need.
     #[error(
         "the weights from row {row}, column {column} on are too large for {ty}: no scale of it reaches so far"

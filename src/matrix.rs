@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use rayon::prelude::*;
+use warpdot_cpu::Isa;
 use warpdot_formats::{Format, FormatVisitor, GgmlType};
 
 use crate::Error;
@@ -18,28 +19,62 @@ pub struct QuantizedMatrix {
 }
 
 impl QuantizedMatrix {
-    /// Quantizes the n x k row-major `weights`, rows in parallel.
+    /// Quantizes the n x k row-major `weights`, blocks in parallel, each for the smallest squared error where its
+    /// format leaves a choice.
     ///
     /// # Errors
     /// If a dimension is zero, `k` is not a multiple of the format's block, `weights` does not have n * k
     /// elements, or a weight is not finite or too large for the format.
     pub fn quantize(ty: GgmlType, n: usize, k: usize, weights: &[f32]) -> Result<Self, Error> {
+        Self::quantize_rows(ty, n, k, weights, None)
+    }
+
+    /// As [`quantize`](Self::quantize), where squared errors count as much as the `importance` of their column
+    /// says, one number for each of the k: the mean squares of the activations that the columns meet, for one.
+    /// Only the ratios within a block matter. Where all are zero, all weights matter equally.
+    ///
+    /// [`Format::quantize_weighted`] names the formats for which importance makes no difference.
+    ///
+    /// # Errors
+    /// As [`quantize`](Self::quantize), and if `importance` does not have k elements, or one of them is negative or
+    /// not finite.
+    pub fn quantize_weighted(
+        ty: GgmlType,
+        n: usize,
+        k: usize,
+        weights: &[f32],
+        importance: &[f32],
+    ) -> Result<Self, Error> {
+        expect_length("importance (k)", k, importance.len())?;
+        let bad = |value: &f32| !value.is_finite() || *value < 0.0;
+        if let Some(column) = importance.iter().position(bad) {
+            return Err(Error::Importance { column, value: importance[column] });
+        }
+        Self::quantize_rows(ty, n, k, weights, Some(importance))
+    }
+
+    fn quantize_rows(
+        ty: GgmlType,
+        n: usize,
+        k: usize,
+        weights: &[f32],
+        importance: Option<&[f32]>,
+    ) -> Result<Self, Error> {
         let row_bytes = row_bytes(ty, n, k)?;
         expect_length("weights (n * k)", n * k, weights.len())?;
         if let Some(i) = weights.par_iter().position_first(|weight| !weight.is_finite()) {
             return Err(Error::NonFiniteWeight { row: i / k, column: i % k, value: weights[i] });
         }
         let mut bytes = AlignedBytes::zeroed(n * row_bytes);
-        bytes.as_mut().par_chunks_mut(row_bytes).zip(weights.par_chunks(k)).enumerate().try_for_each(
-            |(row, (bytes, weights))| {
-                ty.visit(QuantizeRow { bytes, weights }).map_err(|column| Error::WeightTooLarge {
-                    row,
-                    column,
-                    ty,
-                })
-            },
-        )?;
-        Ok(Self { ty, rows: n, columns: k, bytes: Bytes::from_owner(bytes) })
+        warpdot_cpu::quantize_bytes(Isa::best(), ty, weights, importance, bytes.as_mut())?;
+        let cut_off =
+            bytes.as_ref().par_chunks(row_bytes).zip(weights.par_chunks(k)).enumerate().find_map_first(
+                |(row, (bytes, weights))| Some((row, ty.visit(ColumnCutOff { bytes, weights })?)),
+            );
+        match cut_off {
+            Some((row, column)) => Err(Error::WeightTooLarge { row, column, ty }),
+            None => Ok(Self { ty, rows: n, columns: k, bytes: Bytes::from_owner(bytes) }),
+        }
     }
 
     /// Takes n rows of k weights that are in the format's blocks already, without copying them: a `Vec<u8>`, a
@@ -166,29 +201,27 @@ impl AsMut<[u8]> for AlignedBytes {
     }
 }
 
-struct QuantizeRow<'a> {
-    bytes: &'a mut [u8],
+/// Looks for a block of a row that cannot hold its weights.
+struct ColumnCutOff<'a> {
+    bytes: &'a [u8],
     weights: &'a [f32],
 }
 
-impl FormatVisitor for QuantizeRow<'_> {
-    /// The error is the column of a block that cannot hold its weights.
-    type Output = Result<(), usize>;
+impl FormatVisitor for ColumnCutOff<'_> {
+    /// The block's first column.
+    type Output = Option<usize>;
 
     fn visit<F: Format>(self) -> Self::Output {
-        let blocks: &mut [F] = bytemuck::cast_slice_mut(self.bytes);
-        for (i, (block, weights)) in blocks.iter_mut().zip(self.weights.chunks_exact(F::WEIGHTS)).enumerate()
-        {
-            *block = F::quantize(weights);
+        let blocks: &[F] = bytemuck::cast_slice(self.bytes);
+        let held = |(block, weights): (&F, &[f32])| {
             let finite = (0..F::RUNS).all(|run| {
                 let scales = block.scales(run);
                 scales.scale.iter().chain(&scales.offset).all(|scale| scale.is_finite())
             });
-            if !finite || weights.iter().any(|weight| weight.abs() > F::SATURATION) {
-                return Err(i * F::WEIGHTS);
-            }
-        }
-        Ok(())
+            finite && weights.iter().all(|weight| weight.abs() <= F::SATURATION)
+        };
+        let cut_off = blocks.iter().zip(self.weights.chunks_exact(F::WEIGHTS)).position(|block| !held(block));
+        cut_off.map(|block| block * F::WEIGHTS)
     }
 }
 
@@ -267,6 +300,51 @@ mod tests {
                 let error = result.expect_err("too large");
                 assert!(matches!(error, Error::WeightTooLarge { row: 0, .. }), "{error}");
             }
+        }
+    }
+
+    #[test]
+    fn importance_is_checked() {
+        let weights = vec![1.0; 96];
+        let quantize =
+            |importance: &[f32]| message(QuantizedMatrix::quantize_weighted(TY, 3, 32, &weights, importance));
+        assert_eq!(quantize(&[1.0; 31]), "importance (k) has 31 elements where 32 were expected");
+        for (value, name) in [(-1.0, "-1"), (f32::NAN, "NaN"), (f32::INFINITY, "inf")] {
+            let mut importance = [1.0; 32];
+            importance[9] = value;
+            assert_eq!(
+                quantize(&importance),
+                format!(
+                    "the importance of column 9 is {name}: expected a finite number that is not negative"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn every_row_has_the_importance_of_its_columns() {
+        let weights: Vec<f32> = (0..3 * 512).map(|i| (i as f32).sin()).collect();
+        let importance: Vec<f32> = (0..512).map(|i| (i as f32 * 0.7).sin().abs()).collect();
+        for &ty in GgmlType::ALL {
+            let matrix =
+                QuantizedMatrix::quantize_weighted(ty, 3, 512, &weights, &importance).expect("good input");
+            let row_bytes = matrix.bytes().len() / 3;
+            for (row, bytes) in weights.chunks(512).zip(matrix.bytes().chunks(row_bytes)) {
+                for (i, bytes) in bytes.chunks(ty.block_bytes()).enumerate() {
+                    let block = i * ty.block_weights()..(i + 1) * ty.block_weights();
+                    assert_eq!(bytes, ty.visit(WeightedBlock(&row[block.clone()], &importance[block])));
+                }
+            }
+        }
+    }
+
+    struct WeightedBlock<'a>(&'a [f32], &'a [f32]);
+
+    impl FormatVisitor for WeightedBlock<'_> {
+        type Output = Vec<u8>;
+
+        fn visit<F: Format>(self) -> Vec<u8> {
+            bytemuck::bytes_of(&F::quantize_weighted(self.0, self.1)).to_vec()
         }
     }
 

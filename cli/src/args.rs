@@ -27,7 +27,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Quantize the matrices of a GGUF file.
     ///
-    /// The metadata stay as they are but for `general.file_type` and `general.quantization_version`. Vectors,
+    /// The metadata stay as they are but for `general.file_type` and `general.quantization_version` (and
+    /// `quantize.imatrix.*`, with --imatrix). Vectors,
     /// norms and the other tensors that llama-quantize keeps are kept. Where rows are not whole blocks, the type is
     /// the one that llama-quantize falls back to; the summary tells. Memory holds about 2^20 weights at a time, or
     /// one row.
@@ -57,6 +58,13 @@ pub(crate) struct QuantizeArgs {
     /// The format of the quantized matrices, all of them.
     #[arg(long = "type", value_name = "TYPE", value_parser = format)]
     pub(crate) ty: GgmlType,
+    /// Quantize for the inputs that this importance matrix of llama-imatrix tells of (GGUF or .dat): errors count as
+    /// much as the mean square of what their column meets.
+    ///
+    /// Matrices without an entry are quantized as without this option, for which no type needs it. The types Q8_0,
+    /// MXFP4, TQ1_0 and TQ2_0 take no heed of it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) imatrix: Option<PathBuf>,
     /// Dequantize tensors that are quantized already and quantize them anew, at a further loss of accuracy.
     #[arg(long)]
     pub(crate) allow_requantize: bool,

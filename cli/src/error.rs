@@ -1,4 +1,4 @@
-use crate::emulator;
+use crate::{emulator, imatrix};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -48,6 +48,15 @@ pub(crate) enum Error {
 
     #[error("the weight in row {row}, column {column} is {value}: the largest of F16 is 65504")]
     TooLargeForF16 { row: usize, column: usize, value: f32 },
+
+    #[error("cannot read the importance matrix {}: {source}", path.display())]
+    Imatrix { path: PathBuf, source: imatrix::Damage },
+
+    #[error(
+        "tensor `{name}` has {found} values in the importance matrix; expected {expected}, one for each column (of \
+         each expert)"
+    )]
+    ImatrixLength { name: String, found: usize, expected: u64 },
 
     #[error("the report is no JSON: {0}")]
     Json(#[from] serde_json::Error),

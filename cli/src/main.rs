@@ -7,6 +7,7 @@ mod devices;
 mod emulator;
 mod error;
 mod floats;
+mod imatrix;
 mod info;
 mod inspect;
 mod measure;

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use rayon::prelude::*;
+use std::ops::Range;
 use warpdot::{GgmlType, QuantizedMatrix};
 
 /// About as many weights are in a piece, but at least one row.
@@ -11,33 +12,38 @@ pub(crate) const PIECE: usize = 1 << 20;
 pub(crate) trait Fill: Fn(usize, &mut [f32]) -> Result<(), warpdot::Error> + Sync {}
 impl<F: Fn(usize, &mut [f32]) -> Result<(), warpdot::Error> + Sync> Fill for F {}
 
-/// Calls `act` with the number of the first row of each piece, and the piece: whole rows of k weights, n in all.
+/// Calls `act` with the number of the first row of each piece, and the piece: whole rows of k weights.
 pub(crate) fn for_each(
-    n: usize,
+    rows: Range<usize>,
     k: usize,
     fill: impl Fill,
     mut act: impl FnMut(usize, &[f32]) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let piece_rows = (PIECE / k).clamp(1, n);
+    let piece_rows = (PIECE / k).clamp(1, rows.len().max(1));
     let mut piece = zeros("a row of weights", piece_rows * k)?;
-    for first in (0..n).step_by(piece_rows) {
-        let piece = &mut piece[..piece_rows.min(n - first) * k];
+    for first in rows.clone().step_by(piece_rows) {
+        let piece = &mut piece[..piece_rows.min(rows.end - first) * k];
         piece.par_chunks_mut(k).enumerate().try_for_each(|(row, out)| fill(first + row, out))?;
         act(first, piece)?;
     }
     Ok(())
 }
 
-/// Calls `sink` with the blocks of each piece in turn.
+/// Calls `sink` with the blocks of each piece in turn; `importance` is that of the k columns, if they have any.
 pub(crate) fn quantize(
     ty: GgmlType,
-    n: usize,
+    rows: Range<usize>,
     k: usize,
+    importance: Option<&[f32]>,
     fill: impl Fill,
     mut sink: impl FnMut(&[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    for_each(n, k, fill, |first, piece| {
-        let quantized = QuantizedMatrix::quantize(ty, piece.len() / k, k, piece);
+    for_each(rows, k, fill, |first, piece| {
+        let n = piece.len() / k;
+        let quantized = match importance {
+            None => QuantizedMatrix::quantize(ty, n, k, piece),
+            Some(importance) => QuantizedMatrix::quantize_weighted(ty, n, k, piece, importance),
+        };
         sink(quantized.map_err(|error| below(first, error))?.bytes())
     })
 }

@@ -3,6 +3,7 @@
 use crate::{
     args::QuantizeArgs,
     error::Error,
+    imatrix::Imatrix,
     pieces,
     plan::{Plan, Target, file_type, plan},
     report::empty_table,
@@ -29,15 +30,28 @@ const COPY: usize = 1 << 22;
 pub(crate) fn quantize(args: &QuantizeArgs) -> Result<(), Error> {
     let (input, output) = (args.input.as_path(), args.output.as_path());
     let file = Gguf::open(input).map_err(in_file(input))?;
+    let imatrix = match args.imatrix.as_deref() {
+        Some(path) => Some((path, Imatrix::open(path)?)),
+        None => None,
+    };
     let jobs = file
         .tensors()
         .map(|tensor| {
             // What has no size can neither be quantized nor kept.
             let bytes = tensor.bytes().map_err(in_file(input))?;
-            Ok(Job { tensor, bytes, plan: plan(tensor, args.ty, args.allow_requantize)? })
+            let plan = plan(tensor, args.ty, args.allow_requantize)?;
+            let importance = match (&imatrix, &plan) {
+                (Some((_, imatrix)), Plan::Convert { to: Target::Blocks(_), .. }) => imatrix.of(tensor)?,
+                _ => None,
+            };
+            Ok(Job { tensor, bytes, plan, importance })
         })
         .collect::<Result<Vec<_>, Error>>()?;
-    let writer = outline(&file, &jobs, args.ty).and_then(|outline| outline.create(output));
+    let writer = outline(&file, &jobs, args.ty).and_then(|mut outline| {
+        let notes = imatrix.iter().flat_map(|(path, imatrix)| imatrix.metadata(path));
+        notes.for_each(|(key, value)| outline.set(key, value));
+        outline.create(output)
+    });
     let mut writer = writer.map_err(in_file(output))?;
 
     let total = jobs.iter().map(|job| job.bytes.len()).sum();
@@ -57,7 +71,25 @@ pub(crate) fn quantize(args: &QuantizeArgs) -> Result<(), Error> {
     }
     writer.finish().map_err(in_file(output))?;
     progress.finish_and_clear();
-    terminal::print(&summary.text())
+    terminal::print(&summary.text())?;
+    match imatrix {
+        Some((path, _)) => terminal::print(&unweighted(path, &jobs)),
+        None => Ok(()),
+    }
+}
+
+/// What to say about the matrices that the importance matrix at `path` says nothing of.
+fn unweighted(path: &Path, jobs: &[Job<'_>]) -> String {
+    let quantized = jobs.iter().filter(|job| matches!(job.plan, Plan::Convert { to: Target::Blocks(_), .. }));
+    let [with, without] = quantized.fold([0, 0], |[with, without], job| match job.importance {
+        Some(_) => [with + 1, without],
+        None => [with, without + 1],
+    });
+    let path = path.to_string_lossy();
+    format!(
+        "Importance from {}: {with} matrices with an entry, {without} without, whose columns count alike.",
+        terminal::printable(&path)
+    )
 }
 
 fn in_file(path: &Path) -> impl Fn(warpdot_gguf::Error) -> Error {
@@ -81,6 +113,8 @@ struct Job<'a> {
     tensor: &'a Tensor,
     bytes: Bytes,
     plan: Plan,
+    /// Of the columns of each of the tensor's matrices in turn.
+    importance: Option<&'a [f32]>,
 }
 
 impl Job<'_> {
@@ -101,11 +135,23 @@ impl Job<'_> {
         let result = match to {
             Target::Blocks(ty) => {
                 let row_bytes = QuantizedMatrix::byte_len(*ty, 1, k)?;
-                pieces::quantize(*ty, n, k, fill, |blocks| {
-                    sink(blocks.len() / row_bytes * (self.bytes.len() / n), blocks)
-                })
+                let mut sink =
+                    |blocks: &[u8]| sink(blocks.len() / row_bytes * (self.bytes.len() / n), blocks);
+                let mut quantize =
+                    |rows, importance| pieces::quantize(*ty, rows, k, importance, fill, &mut sink);
+                match self.importance {
+                    None => quantize(0..n, None),
+                    Some(importance) => {
+                        // Matrices of experts lie one behind the other.
+                        let rows = self.tensor.dims().get(1).map_or(n, |&dim| dim as usize);
+                        let mut columns = importance.chunks(k).cycle();
+                        (0..n)
+                            .step_by(rows)
+                            .try_for_each(|first| quantize(first..first + rows, columns.next()))
+                    }
+                }
             }
-            Target::F16 => pieces::for_each(n, k, fill, |first, piece| {
+            Target::F16 => pieces::for_each(0..n, k, fill, |first, piece| {
                 sink(piece.len() / k * (self.bytes.len() / n), &halves(first, k, piece)?)
             }),
         };

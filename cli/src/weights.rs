@@ -135,7 +135,7 @@ impl Source {
     fn quantize(&self, fill: impl pieces::Fill) -> Result<QuantizedMatrix, Error> {
         let &Self { ty, n, k, .. } = self;
         let mut bytes = pieces::allocate("the quantized weights", QuantizedMatrix::byte_len(ty, n, k)?)?;
-        pieces::quantize(ty, n, k, fill, |piece| {
+        pieces::quantize(ty, 0..n, k, None, fill, |piece| {
             bytes.extend_from_slice(piece);
             Ok(())
         })?;

@@ -33,5 +33,5 @@ pub use error::Error;
 pub use isa::Isa;
 pub use kernel::{Kernel, Routine};
 pub use matmul::{Problem, Workspace, dot, matmul};
-pub use quantize::quantize_blocks;
+pub use quantize::{quantize_blocks, quantize_bytes};
 pub use warpdot_formats::Numerics;

@@ -1,7 +1,7 @@
 //! Weights become blocks, in parallel, by the code of [`warpdot_formats`] compiled for an instruction set.
 
 use rayon::prelude::*;
-use warpdot_formats::{Equal, Format, PerWeight};
+use warpdot_formats::{Equal, Format, FormatVisitor, GgmlType, PerWeight};
 
 use crate::isa::{IsaVisitor, Simd};
 use crate::{Error, Isa};
@@ -9,10 +9,10 @@ use crate::{Error, Isa};
 /// As many weights are a task for a thread, or one block.
 const TASK: usize = 1 << 12;
 
-/// Quantizes rows of weights, each as [`Format::quantize`] says; the bits are the same with every instruction set
-/// and number of threads.
+/// Quantizes rows of weights, each block as [`Format::quantize`] says; the bits are the same with every instruction
+/// set and number of threads.
 ///
-/// With `importance`, each as [`Format::quantize_weighted`] says: one number for each column, which the rows share.
+/// With `importance`, as [`Format::quantize_weighted`] says: one number for each column, which the rows share.
 ///
 /// # Errors
 /// If `importance` is not a whole number of blocks, or `weights` not a whole number of rows, or there are not
@@ -23,9 +23,6 @@ pub fn quantize_blocks<F: Format>(
     importance: Option<&[f32]>,
     blocks: &mut [F],
 ) -> Result<(), Error> {
-    let expect = |what, expected, found| {
-        if expected == found { Ok(()) } else { Err(Error::Length { what, expected, found }) }
-    };
     expect("weights (blocks times the weights in a block)", blocks.len() * F::WEIGHTS, weights.len())?;
     if let Some(importance) = importance {
         let columns = importance.len();
@@ -35,6 +32,44 @@ pub fn quantize_blocks<F: Format>(
     }
     isa.visit(Quantize { weights, importance, blocks });
     Ok(())
+}
+
+/// As [`quantize_blocks`], for a format known only at run time.
+///
+/// # Errors
+/// As [`quantize_blocks`], and if `bytes` start at an odd address or have not the length of the blocks.
+pub fn quantize_bytes(
+    isa: Isa,
+    ty: GgmlType,
+    weights: &[f32],
+    importance: Option<&[f32]>,
+    bytes: &mut [u8],
+) -> Result<(), Error> {
+    ty.visit(QuantizeBytes { isa, weights, importance, bytes })
+}
+
+fn expect(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found { Ok(()) } else { Err(Error::Length { what, expected, found }) }
+}
+
+struct QuantizeBytes<'a> {
+    isa: Isa,
+    weights: &'a [f32],
+    importance: Option<&'a [f32]>,
+    bytes: &'a mut [u8],
+}
+
+impl FormatVisitor for QuantizeBytes<'_> {
+    type Output = Result<(), Error>;
+
+    fn visit<F: Format>(self) -> Self::Output {
+        let blocks = self.weights.len() / F::WEIGHTS;
+        expect("bytes (of the blocks)", blocks * size_of::<F>(), self.bytes.len())?;
+        let address = self.bytes.as_ptr().addr();
+        let blocks: &mut [F] = bytemuck::try_cast_slice_mut(self.bytes)
+            .map_err(|_| Error::Misaligned { address, ty: F::TYPE })?; // the length is right
+        quantize_blocks(self.isa, self.weights, self.importance, blocks)
+    }
 }
 
 struct Quantize<'a, F> {

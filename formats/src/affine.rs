@@ -8,7 +8,7 @@
 
 use crate::lanes::{Lanes, reciprocal, round_to_byte};
 use crate::rows::Rows;
-use crate::symmetric::TRIALS;
+use crate::symmetric::{TRIALS, trials_in_lanes};
 use crate::{F16, Importance};
 
 /// Weights in a super-block.
@@ -28,12 +28,6 @@ pub(crate) struct Pairs<const L: usize> {
 }
 
 impl Affine {
-    /// The codes of weights that are not below `-min`.
-    #[inline(always)]
-    fn codes_above<const L: usize>(self, weights: Lanes<L>, inverse: Lanes<L>, min: Lanes<L>) -> Lanes<L> {
-        ((weights + min) * inverse).min(Lanes::splat(self.max_code)).round()
-    }
-
     #[inline(always)]
     fn codes<const L: usize>(self, weights: Lanes<L>, inverse: Lanes<L>, min: Lanes<L>) -> Lanes<L> {
         ((weights + min) * inverse).max(Lanes::ZERO).min(Lanes::splat(self.max_code)).round()
@@ -64,53 +58,100 @@ impl Affine {
         errors
     }
 
-    /// The best scale and minimum of each lane on its own; no minimum is negative unless `SIGNED`.
+    /// The best scale and minimum of each lane on its own; neither is negative.
     #[inline(always)]
-    pub(crate) fn best<I: Importance, const N: usize, const L: usize>(
-        self,
-        rows: &Rows<I, N, L>,
-    ) -> Pairs<L> {
-        let (mut lowest, mut highest) = (Lanes::ZERO, Lanes::splat(f32::MIN));
-        let (mut count, mut total) = (Lanes::ZERO, Lanes::ZERO);
-        for row in 0..N {
-            let weight = rows.weight(row);
-            lowest = weight.min(lowest);
-            highest = weight.max(highest);
-            count += rows.importance(row);
-            total += rows.importance(row) * weight;
-        }
-        let range = highest.max(lowest) - lowest;
-        let (inverse, least) = (range.reciprocal(), -lowest);
+    fn best<I: Importance, const N: usize, const L: usize>(self, rows: &Rows<I, N, L>) -> Pairs<L> {
+        let sums = Sums::new(rows, Lanes::ZERO);
         let mut most = Lanes::splat(f32::NEG_INFINITY);
-        let mut best = Pairs { scale: range / self.max_code, min: least };
+        let mut best = Pairs { scale: (sums.highest - sums.lowest) / self.max_code, min: -sums.lowest };
         for (factor, more) in TRIALS {
-            let inverse = inverse * (self.max_code * factor + more);
-            let (mut codes, mut squares, mut products) = (Lanes::ZERO, Lanes::ZERO, Lanes::ZERO);
-            for row in 0..N {
-                let weight = rows.weight(row);
-                let code = self.codes_above(weight, inverse, least);
-                let factor = code * rows.importance(row);
-                codes += factor;
-                squares += factor * code;
-                products += factor * weight;
-            }
-            let determinant = count * squares - codes * codes;
-            let divisor = determinant.reciprocal();
-            let min = (codes * products - squares * total) * divisor;
-            let scale = (count * products - codes * total) * divisor;
-            let scale = Lanes::select(Lanes::ZERO, min, products / squares, scale);
-            let min = min.max(Lanes::ZERO);
-            // At a least-squares optimum the squared error is the weights' own squares less this. Where codes
-            // are all alike, or as good as, there is none.
-            let gain = scale * products - min * total;
-            let lost = Lanes::splat(f32::NEG_INFINITY);
-            let gain = Lanes::select(determinant, count * squares * 1e-5, gain, lost);
-            let gain = Lanes::select(Lanes::ZERO, scale, lost, gain);
-            best.scale = Lanes::select(gain, most, scale, best.scale);
-            best.min = Lanes::select(gain, most, min, best.min);
+            let trial = Lanes::splat(self.max_code * factor + more);
+            let (pairs, gain) = self.fit::<false, _, _, _>(rows, &sums, trial);
+            best.scale = Lanes::select(gain, most, pairs.scale, best.scale);
+            best.min = Lanes::select(gain, most, pairs.min, best.min);
             most = gain.max(most);
         }
         best
+    }
+
+    /// The best scale and minimum of one group, whose minimum may be negative.
+    #[inline(always)]
+    pub(crate) fn best_of_one<I: Importance, const N: usize>(
+        self,
+        weights: &[f32],
+        importance: I,
+    ) -> (f32, f32) {
+        let rows = Rows::<I, N, 16>::repeated(weights, importance, 0);
+        let sums = Sums::new(&rows, rows.weight(0));
+        let trials = trials_in_lanes(self.max_code);
+        let (pairs, gain) = self.fit::<true, _, _, _>(&rows, &sums, trials);
+        let place = gain.greatest();
+        if gain.0[place] > f32::NEG_INFINITY {
+            (pairs.scale.0[place], pairs.min.0[place])
+        } else {
+            ((sums.highest.0[0] - sums.lowest.0[0]) / self.max_code, -sums.lowest.0[0])
+        }
+    }
+
+    /// The scales and minima that fit best the codes that weights get when the whole range of their lane is
+    /// `trial` codes; and by how much the squared errors are less than the weights' own squares. `SIGNED` if
+    /// minima may be negative.
+    #[inline(always)]
+    fn fit<const SIGNED: bool, I: Importance, const N: usize, const L: usize>(
+        self,
+        rows: &Rows<I, N, L>,
+        sums: &Sums<L>,
+        trial: Lanes<L>,
+    ) -> (Pairs<L>, Lanes<L>) {
+        let &Sums { lowest, highest, count, total } = sums;
+        let inverse = (highest - lowest).reciprocal() * trial;
+        let (mut codes, mut squares, mut products) = (Lanes::ZERO, Lanes::ZERO, Lanes::ZERO);
+        for row in 0..N {
+            let weight = rows.weight(row);
+            let code = ((weight - lowest) * inverse).min(Lanes::splat(self.max_code)).round();
+            let factor = code * rows.importance(row);
+            codes += factor;
+            squares += factor * code;
+            products += factor * weight;
+        }
+        let determinant = count * squares - codes * codes;
+        let divisor = determinant.reciprocal();
+        let mut scale = (count * products - codes * total) * divisor;
+        let mut min = (codes * products - squares * total) * divisor;
+        if !SIGNED {
+            scale = Lanes::select(Lanes::ZERO, min, products / squares, scale);
+            min = min.max(Lanes::ZERO);
+        }
+        // True at a least-squares optimum, which there is none of where codes are all alike, or as good as.
+        let (gain, none) = (scale * products - min * total, Lanes::splat(f32::NEG_INFINITY));
+        let gain = Lanes::select(determinant, count * squares * 1e-5, gain, none);
+        (Pairs { scale, min }, Lanes::select(Lanes::ZERO, scale, none, gain))
+    }
+}
+
+/// What does not change from trial to trial.
+struct Sums<const L: usize> {
+    lowest: Lanes<L>,
+    highest: Lanes<L>,
+    /// Of importance.
+    count: Lanes<L>,
+    /// Of weights times importance.
+    total: Lanes<L>,
+}
+
+impl<const L: usize> Sums<L> {
+    /// The lowest weight and the highest are so at most and at least.
+    #[inline(always)]
+    fn new<I: Importance, const N: usize>(rows: &Rows<I, N, L>, within: Lanes<L>) -> Self {
+        let mut sums = Self { lowest: within, highest: within, count: Lanes::ZERO, total: Lanes::ZERO };
+        for row in 0..N {
+            let weight = rows.weight(row);
+            sums.lowest = weight.min(sums.lowest);
+            sums.highest = weight.max(sums.highest);
+            sums.count += rows.importance(row);
+            sums.total += rows.importance(row) * weight;
+        }
+        sums
     }
 }
 

@@ -4,11 +4,11 @@
 
 use crate::codebooks::IQ4;
 use crate::kquant::SUPER_BLOCK;
-use crate::lanes::{geometric, reciprocal};
-use crate::levels::{Levels, best_scale};
+use crate::lanes::{Lanes, geometric, reciprocal};
+use crate::levels::Levels;
 use crate::pack::{halves, nibble_pair};
 use crate::rows::Rows;
-use crate::scales::{Multiples, Scales, Trials};
+use crate::scales::{Multiples, Scales, Trials, best_scale};
 use crate::swar::{byte, nibbles};
 use crate::{Codes, F16, Format, GgmlType, Importance, RUN, RunScales};
 
@@ -59,17 +59,15 @@ impl Format for Iq4Nl {
     fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
         assert_eq!(weights.len(), RUN, "32 weights");
         let rows = Rows::<I, RUN, 16>::repeated(weights, importance, 0);
-        let unit = rows.largest().0[0].abs() / 127.0;
-        let mut signed = [0.0; 16];
+        let mut trials = Lanes::ZERO;
         for (i, trial) in TRIALS.into_iter().enumerate() {
-            (signed[i], signed[i + 8]) = (trial, -trial);
+            (trials.0[i], trials.0[i + 8]) = (1.0 / trial, -1.0 / trial);
         }
+        let inverse = (rows.largest().abs() / 127.0).reciprocal() * trials;
         let scale = best_scale(
-            &rows,
-            unit,
-            [signed].into_iter(),
+            [inverse],
             #[inline(always)]
-            |rows, inverse| LEVELS.fit(rows, inverse),
+            |inverse| LEVELS.fit(&rows, inverse),
         );
         let scale = F16::from_f32(scale);
         let inverse = reciprocal(scale.to_f32());

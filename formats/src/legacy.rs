@@ -1,11 +1,13 @@
 //! Blocks of 32 weights with one half-precision scale: ggml's first formats.
 //!
-//! Layouts and quantization as in ggml's `ggml-common.h` and `ggml-quants.c`; the `gguf` Python package
+//! Layouts and, unless importance differs, quantization as in ggml's `ggml-common.h` and `ggml-quants.c`; the `gguf` Python package
 //! gives the same bits.
 
+use crate::affine::Affine;
 use crate::lanes::reciprocal;
 use crate::pack::{bits, halves, nibble_pair};
 use crate::swar::{nibbles, spread1, sub, word};
+use crate::symmetric::Symmetric;
 use crate::{Codes, F16, Format, GgmlType, Importance, RUN, RunScales};
 
 /// 4 bits a weight: `scale * (nibble - 8)`. 18 bytes.
@@ -41,7 +43,7 @@ impl Format for Q4_0 {
 
     #[inline(always)]
     fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
-        let (scale, codes) = symmetric(weights, 8);
+        let (scale, codes) = symmetric(weights, importance, 8);
         Self { scale, nibbles: halves(|i| nibble_pair(&codes, 16, i)) }
     }
 }
@@ -81,7 +83,7 @@ impl Format for Q4_1 {
 
     #[inline(always)]
     fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
-        let (scale, min, codes) = affine(weights, 15);
+        let (scale, min, codes) = affine(weights, importance, 15);
         Self { scale, min, nibbles: halves(|i| nibble_pair(&codes, 16, i)) }
     }
 }
@@ -121,7 +123,7 @@ impl Format for Q5_0 {
 
     #[inline(always)]
     fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
-        let (scale, codes) = symmetric(weights, 16);
+        let (scale, codes) = symmetric(weights, importance, 16);
         Self { scale, high: halves(|i| bits(&codes, 4, i)), nibbles: halves(|i| nibble_pair(&codes, 16, i)) }
     }
 }
@@ -163,7 +165,7 @@ impl Format for Q5_1 {
 
     #[inline(always)]
     fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
-        let (scale, min, codes) = affine(weights, 31);
+        let (scale, min, codes) = affine(weights, importance, 31);
         Self {
             scale,
             min,
@@ -205,7 +207,7 @@ impl Format for Q8_0 {
     }
 
     #[inline(always)]
-    fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
+    fn quantize_with<I: Importance>(weights: &[f32], _importance: I) -> Self {
         let weights: &[f32; RUN] = weights.try_into().expect("32 weights");
         let scale = largest_magnitude(weights) / 127.0;
         let inverse = reciprocal(scale);
@@ -220,9 +222,16 @@ fn five_bits(low: &[u16; RUN / 4], high: &[u16; 2], index: usize) -> u32 {
 }
 
 /// The weight of largest magnitude becomes code `-limit`, so that none of the `2 * limit` codes is out of
-/// reach. The codes are given with `limit` added.
-fn symmetric(weights: &[f32], limit: u8) -> (F16, [u8; RUN]) {
+/// reach; or, if importance differs, the scale is searched. The codes are given with `limit` added.
+#[inline(always)]
+fn symmetric<I: Importance>(weights: &[f32], importance: I, limit: u8) -> (F16, [u8; RUN]) {
     let weights: &[f32; RUN] = weights.try_into().expect("32 weights");
+    if !I::EQUAL {
+        let kind = Symmetric { limit: f32::from(limit) };
+        let scale = F16::from_f32(kind.best_of_one::<I, RUN>(weights, importance));
+        let inverse = reciprocal(scale.to_f32());
+        return (scale, weights.map(|weight| kind.code(weight, inverse).wrapping_add(limit)));
+    }
     let mut largest = weights[0];
     for &weight in weights {
         if weight.abs() > largest.abs() {
@@ -236,9 +245,18 @@ fn symmetric(weights: &[f32], limit: u8) -> (F16, [u8; RUN]) {
     (F16::from_f32(scale), codes)
 }
 
-/// The smallest weight becomes code 0 and the largest `max_code`.
-fn affine(weights: &[f32], max_code: u8) -> (F16, F16, [u8; RUN]) {
+/// The smallest weight becomes code 0 and the largest `max_code`; or, if importance differs, scale and minimum are
+/// searched.
+#[inline(always)]
+fn affine<I: Importance>(weights: &[f32], importance: I, max_code: u8) -> (F16, F16, [u8; RUN]) {
     let weights: &[f32; RUN] = weights.try_into().expect("32 weights");
+    if !I::EQUAL {
+        let kind = Affine { max_code: f32::from(max_code) };
+        let (scale, min) = kind.best_of_one::<I, RUN>(weights, importance);
+        let (scale, min) = (F16::from_f32(scale), F16::from_f32(-min));
+        let inverse = reciprocal(scale.to_f32());
+        return (scale, min, weights.map(|weight| kind.code(weight, inverse, -min.to_f32())));
+    }
     let (mut min, mut max) = (weights[0], weights[0]);
     for &weight in weights {
         min = if weight < min { weight } else { min };

@@ -55,25 +55,3 @@ impl<const COUNT: usize> Levels<COUNT> {
         count
     }
 }
-
-/// The best scale of one group on its own, the same weights in all lanes, of trial scales that are `factors` times
-/// `unit` and their negatives.
-#[inline(always)]
-pub(crate) fn best_scale<I: Importance, const N: usize, const L: usize>(
-    rows: &Rows<I, N, L>,
-    unit: f32,
-    factors: impl Iterator<Item = [f32; L]>,
-    fit: impl Fn(&Rows<I, N, L>, Lanes<L>) -> Fits<L>,
-) -> f32 {
-    let (mut best, mut most) = (0.0, 0.0);
-    for factors in factors {
-        let fits = fit(rows, (Lanes(factors) * unit).reciprocal());
-        let scale = fits.scale();
-        let gain = scale * fits.products;
-        let place = gain.greatest();
-        if gain.0[place] > most {
-            (best, most) = (scale.0[place], gain.0[place]);
-        }
-    }
-    best
-}

@@ -26,6 +26,7 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
+#![allow(clippy::needless_range_loop, reason = "groups, rows and lanes go by number")]
 #![cfg_attr(target_arch = "nvptx64", feature(core_float_math, f16))]
 
 #[cfg(any(test, feature = "std"))]

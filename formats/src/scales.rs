@@ -9,6 +9,26 @@ use crate::F16;
 use crate::lanes::Lanes;
 use crate::rows::Fits;
 
+/// The best scale of one group, the same weights in all lanes, of trial scales whose reciprocals are `inverses`:
+/// codes that fit at one of them, at the scale that suits those codes best.
+#[inline(always)]
+pub(crate) fn best_scale<const L: usize, const COUNT: usize>(
+    inverses: [Lanes<L>; COUNT],
+    fit: impl Fn(Lanes<L>) -> Fits<L>,
+) -> f32 {
+    let (mut best, mut most) = (0.0, 0.0);
+    for inverse in inverses {
+        let fits = fit(inverse);
+        let scale = fits.scale();
+        let gain = scale * fits.products;
+        let place = gain.greatest();
+        if gain.0[place] > most {
+            (best, most) = (scale.0[place], gain.0[place]);
+        }
+    }
+    best
+}
+
 /// `T` trials of each lane's group.
 pub(crate) struct Trials<const T: usize, const L: usize>([Fits<L>; T]);
 
@@ -64,10 +84,6 @@ impl Multiples {
     }
 
     #[inline(always)]
-    pub(crate) fn get(self, level: u8) -> f32 {
-        self.first + self.step * f32::from(level)
-    }
-
     fn last(self) -> f32 {
         f32::from(self.count - 1)
     }

@@ -7,6 +7,7 @@
 
 use crate::lanes::{Lanes, round_to_byte};
 use crate::rows::{Fits, Rows};
+use crate::scales::best_scale;
 use crate::{F16, Importance};
 
 /// Weights in a super-block.
@@ -30,6 +31,17 @@ pub(crate) const TRIALS: [(f32, f32); 14] = [
     (1.6, 0.0),
     (2.0, 0.0),
 ];
+
+/// [`TRIALS`], and the last of them once more.
+#[inline(always)]
+pub(crate) fn trials_in_lanes(last_code: f32) -> Lanes<16> {
+    let mut trials = Lanes::ZERO;
+    for lane in 0..16 {
+        let (factor, more) = TRIALS[if lane < TRIALS.len() { lane } else { TRIALS.len() - 1 }];
+        trials.0[lane] = last_code * factor + more;
+    }
+    trials
+}
 
 /// Codes from `-limit` to `limit - 1`.
 #[derive(Clone, Copy)]
@@ -61,6 +73,16 @@ impl Symmetric {
             #[inline(always)]
             |weights| self.codes(weights, inverse),
         )
+    }
+}
+
+impl Symmetric {
+    /// The best scale of one group, of either sign.
+    #[inline(always)]
+    pub(crate) fn best_of_one<I: Importance, const N: usize>(self, weights: &[f32], importance: I) -> f32 {
+        let rows = Rows::<I, N, 16>::repeated(weights, importance, 0);
+        let inverse = trials_in_lanes(self.limit) * rows.largest().abs().reciprocal();
+        best_scale([inverse, -inverse], |inverse| self.fit(&rows, inverse))
     }
 }
 

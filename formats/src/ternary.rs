@@ -4,11 +4,12 @@
 //! for the scale, which keeps ternary weights as they are and is coarse for all others.
 
 use crate::kquant::{SUPER_BLOCK, pairs_of_run};
-use crate::lanes::{geometric, reciprocal};
+use crate::lanes::{Lanes, geometric, reciprocal};
 use crate::legacy::{largest_magnitude, round_half_away};
-use crate::levels::{Levels, best_scale};
+use crate::levels::Levels;
 use crate::pack::{bit_pairs, bits, halves};
 use crate::rows::Rows;
+use crate::scales::best_scale;
 use crate::swar::{byte, spread1, spread2, sub, word};
 use crate::{Codes, F16, Format, GgmlType, Importance, RunScales};
 
@@ -95,14 +96,11 @@ impl Format for Q2_0 {
         static LEVELS: Levels<4> = Levels::new(&[-1, 0, 1, 2]);
         assert_eq!(weights.len(), Self::WEIGHTS, "64 weights");
         let rows = Rows::<I, { Self::WEIGHTS }, 16>::repeated(weights, importance, 0);
-        let unit = rows.largest().0[0].abs() / 2.0;
-        let signed = [1.0, -1.0].map(|sign| TRIALS.map(|trial| sign * trial));
+        let inverse = (rows.largest().abs() / 2.0).reciprocal() / Lanes(TRIALS);
         let scale = best_scale(
-            &rows,
-            unit,
-            signed.into_iter(),
+            [inverse, -inverse],
             #[inline(always)]
-            |rows, inverse| LEVELS.fit(rows, inverse),
+            |inverse| LEVELS.fit(&rows, inverse),
         );
         let scale = F16::from_f32(scale);
         let inverse = reciprocal(scale.to_f32());

@@ -166,16 +166,6 @@ impl<const CLASSES: usize> Classes<CLASSES> {
         }
     }
 
-    /// How well the best points fit at `scale`.
-    #[inline(always)]
-    pub(crate) fn fit<I: Importance, const DIMENSION: usize, const LEVELS: usize, const POINTS: usize>(
-        &self,
-        codebook: &Codebook<DIMENSION, LEVELS, POINTS, CLASSES>,
-        scale: Lanes<LANES>,
-    ) -> Fits<LANES> {
-        self.best::<I, _, _, _>(codebook, scale).0
-    }
-
     /// How well the best points fit at `scale`, and their places in the sorted codebook.
     #[inline(always)]
     pub(crate) fn best<I: Importance, const DIMENSION: usize, const LEVELS: usize, const POINTS: usize>(
@@ -196,5 +186,80 @@ impl<const CLASSES: usize> Classes<CLASSES> {
             most = gain.max(most);
         }
         (best, place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codebooks::{IQ1, IQ2_S, IQ3_XXS};
+    use crate::{Equal, PerWeight};
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    /// Classes against a look at every point: for equal importance at scales from far too small to far too large,
+    /// for others at the reference scale.
+    fn check<const DIMENSION: usize, const LEVELS: usize, const POINTS: usize, const CLASSES: usize>(
+        codebook: &Codebook<DIMENSION, LEVELS, POINTS, CLASSES>,
+        lowest: f32,
+    ) {
+        let mut rng = StdRng::seed_from_u64(7);
+        let weights: [f32; 256] = core::array::from_fn(|_| rng.random_range(lowest..1f32).powi(3));
+        let importance: [f32; 256] = core::array::from_fn(|_| rng.random_range(0f32..1.0).powi(4));
+        let flip = Lanes(core::array::from_fn(|lane| (lane % 3 % 2) as f32));
+        for scale in (-12..6).map(|exponent| 1.5f32.powi(exponent) / codebook.largest()) {
+            for unit in 0..256 / DIMENSION / LANES {
+                check_unit(codebook, &weights, Equal, unit, flip, 0.2, scale);
+                check_unit(codebook, &weights, PerWeight::new(&importance), unit, flip, scale, scale);
+            }
+        }
+    }
+
+    fn check_unit<
+        I: Importance,
+        const DIMENSION: usize,
+        const LEVELS: usize,
+        const POINTS: usize,
+        const CLASSES: usize,
+    >(
+        codebook: &Codebook<DIMENSION, LEVELS, POINTS, CLASSES>,
+        weights: &[f32; 256],
+        importance: I,
+        number: usize,
+        flip: Lanes<LANES>,
+        reference: f32,
+        scale: f32,
+    ) {
+        let unit = Unit::<I, DIMENSION>::new::<8>(weights, importance, number);
+        let mut classes = Classes::EMPTY;
+        classes.search::<true, _, _, _, _>(codebook, &unit, flip, Lanes::splat(reference));
+        let (fits, places) = classes.best::<I, _, _, _>(codebook, Lanes::splat(scale));
+        for lane in 0..LANES {
+            let first = vector_at::<8>(256 / DIMENSION, number, lane) * DIMENSION;
+            let gain = |place: usize| {
+                let (mut products, mut squares, mut least) = (0.0, 0.0, f32::INFINITY);
+                for d in 0..DIMENSION {
+                    let (point, importance) = (codebook.coordinate(place, d), importance.of(first + d));
+                    let product = point * weights[first + d] * importance;
+                    products += product;
+                    squares += point * point * importance;
+                    least = least.min(product);
+                }
+                scale * (2.0 * (products - 2.0 * flip.0[lane] * least) - scale * squares)
+            };
+            let most = (0..POINTS).map(gain).fold(f32::NEG_INFINITY, f32::max);
+            let found = gain(places.0[lane] as usize);
+            let slack = 1e-4 * most.abs() + 1e-6;
+            assert!((found - most).abs() <= slack, "{found} instead of {most} at {scale}");
+            let told = fits.gain(Lanes::splat(scale)).0[lane];
+            assert!((told - found).abs() <= slack, "{told} was told of {found} at {scale}");
+        }
+    }
+
+    #[test]
+    fn classes_find_what_a_search_through_the_codebook_finds() {
+        check::<8, 3, 1024, 16>(&Codebook::new(IQ2_S, [8, 25, 43]), 0.0);
+        check::<4, 8, 256, 64>(&Codebook::new(IQ3_XXS, [4, 12, 20, 28, 36, 44, 52, 62]), 0.0);
+        check::<8, 3, 2048, 31>(&Codebook::new(IQ1, [-7, 1, 9]), -1.0);
     }
 }

@@ -103,6 +103,97 @@ fn quantization_loses_no_more_than_that_of_ggml() {
     }
 }
 
+/// The formats that take no heed of importance.
+const HEEDLESS: [GgmlType; 4] = [GgmlType::Q8_0, GgmlType::Tq1_0, GgmlType::Tq2_0, GgmlType::Mxfp4];
+
+struct ImportanceHelps;
+
+impl FormatVisitor for ImportanceHelps {
+    /// Weighted squared errors: with importance that is unlike, a little unlike, and nearly all on a few weights.
+    type Output = [[f64; 2]; 3];
+
+    fn visit<F: Format>(self) -> Self::Output {
+        let mut rng = StdRng::seed_from_u64(9);
+        let weights = gaussian(&mut rng, 256 * 40);
+        let normal = gaussian(&mut rng, weights.len());
+        let mut out = vec![0.0; F::WEIGHTS];
+        [1.5, 0.1, 6.0].map(|spread| {
+            let mut errors = [0.0; 2];
+            for (weights, normal) in weights.chunks_exact(F::WEIGHTS).zip(normal.chunks_exact(F::WEIGHTS)) {
+                let importance: Vec<f32> = normal.iter().map(|x| (spread * x).exp()).collect();
+                let blocks = [F::quantize(weights), F::quantize_weighted(weights, &importance)];
+                for (error, block) in errors.iter_mut().zip(blocks) {
+                    block.dequantize(&mut out);
+                    let terms = out.iter().zip(weights).zip(&importance);
+                    *error += terms.map(|((a, b), q)| f64::from(*q) * f64::from(a - b).powi(2)).sum::<f64>();
+                }
+            }
+            errors
+        })
+    }
+}
+
+#[test]
+fn weighted_errors_are_smaller_where_importance_is_heeded() {
+    for &ty in GgmlType::ALL {
+        let [unlike, alike, spiky] = ty.visit(ImportanceHelps).map(|[plain, weighted]| weighted / plain);
+        if HEEDLESS.contains(&ty) {
+            assert_eq!([unlike, alike, spiky], [1.0; 3], "{ty}");
+        } else {
+            // One scale for 128 weights of the same magnitude leaves little to choose.
+            let clearly = if ty == GgmlType::Q1_0 { 0.97 } else { 0.8 };
+            assert!(unlike < clearly && alike < 1.0 && spiky < unlike, "{ty}: {unlike} {alike} {spiky}");
+        }
+    }
+}
+
+struct OnlyRatiosOfImportanceMatter;
+
+impl FormatVisitor for OnlyRatiosOfImportanceMatter {
+    type Output = ();
+
+    /// Equal importance gives the blocks that none gives, except where these are ggml's own; any magnitude
+    /// of it, zero included, gives the same; and what matters least stays within reason.
+    fn visit<F: Format>(self) {
+        const UNSEARCHED: [GgmlType; 4] = [GgmlType::Q4_0, GgmlType::Q4_1, GgmlType::Q5_0, GgmlType::Q5_1];
+        let mut rng = StdRng::seed_from_u64(10);
+        let mut out = vec![0.0; F::WEIGHTS];
+        let largest = |weights: &[f32]| weights.iter().fold(0.0f32, |largest, w| largest.max(w.abs()));
+        for _ in 0..20 {
+            let weights = gaussian(&mut rng, F::WEIGHTS);
+            let bytes = |block: F| bytemuck::bytes_of(&block).to_vec();
+            let weighted = |importance: &[f32]| F::quantize_weighted(&weights, importance);
+            let equal = bytes(weighted(&vec![1.0; F::WEIGHTS]));
+            if !UNSEARCHED.contains(&F::TYPE) {
+                assert_eq!(equal, bytes(F::quantize(&weights)), "{}", F::NAME);
+            }
+            for value in [0.0, 1e-45, 1e-30, 2.0, 1e30, f32::MAX] {
+                assert_eq!(equal, bytes(weighted(&vec![value; F::WEIGHTS])), "{}: {value:e}", F::NAME);
+            }
+
+            let single = rng.random_range(0..F::WEIGHTS);
+            let half = |i: usize| if i % 64 < 32 { 0.0 } else { 1e30 };
+            let shapes: [&dyn Fn(usize) -> f32; 4] = [
+                &|i| if i == single { f32::MAX } else { 0.0 },
+                &|i| if i == single { 0.0 } else { 1e-45 },
+                &|i| if i == single { 1.0 } else { 1e-20 },
+                &half,
+            ];
+            for shape in shapes {
+                weighted(&(0..F::WEIGHTS).map(shape).collect::<Vec<_>>()).dequantize(&mut out);
+                assert!(largest(&out) <= 2.0 * largest(&weights), "{}: {out:?}", F::NAME);
+            }
+        }
+    }
+}
+
+#[test]
+fn only_ratios_of_importance_matter() {
+    for ty in GgmlType::ALL {
+        ty.visit(OnlyRatiosOfImportanceMatter);
+    }
+}
+
 struct SaturatesWhereItSays;
 
 impl FormatVisitor for SaturatesWhereItSays {
