@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::devices::{self, DeviceChoice};
+use crate::plan::Target;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{path::PathBuf, str::FromStr};
 use warpdot::{GgmlType, Isa, Numerics};
@@ -55,9 +56,9 @@ pub(crate) struct QuantizeArgs {
     /// The file to write.
     #[arg(value_name = "OUT")]
     pub(crate) output: PathBuf,
-    /// The format of the quantized matrices, all of them.
-    #[arg(long = "type", value_name = "TYPE", value_parser = format)]
-    pub(crate) ty: GgmlType,
+    /// The format of the quantized matrices, all of them; or F32, F16 or BF16, the nearest numbers.
+    #[arg(long = "type", value_name = "TYPE", value_parser = target)]
+    pub(crate) ty: Target,
     /// Quantize for the inputs that this importance matrix of llama-imatrix tells of (GGUF or .dat): errors count as
     /// much as the mean square of what their column meets.
     ///
@@ -70,8 +71,8 @@ pub(crate) struct QuantizeArgs {
     pub(crate) allow_requantize: bool,
 }
 
-fn format(name: &str) -> Result<GgmlType, String> {
-    GgmlType::from_name(name).ok_or_else(|| format!("expected {}", names(GgmlType::ALL)))
+fn target(name: &str) -> Result<Target, String> {
+    Target::from_name(name).ok_or_else(|| format!("expected {}", Target::names()))
 }
 
 #[derive(Args)]

@@ -4,6 +4,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use warpdot_formats::FloatType;
+
 /// Why the command stopped, in one line.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -46,8 +48,8 @@ pub(crate) enum Error {
     #[error("tensor `{name}` is {ty}, which cannot be dequantized; expected F32, F16, BF16, {expected}")]
     NoDequantization { name: String, ty: String, expected: String },
 
-    #[error("the weight in row {row}, column {column} is {value}: the largest of F16 is 65504")]
-    TooLargeForF16 { row: usize, column: usize, value: f32 },
+    #[error("the weight in row {row}, column {column} is {value}: the largest of {ty} is {largest}")]
+    TooLarge { row: usize, column: usize, value: f32, ty: FloatType, largest: f32 },
 
     #[error("cannot read the importance matrix {}: {source}", path.display())]
     Imatrix { path: PathBuf, source: imatrix::Damage },
@@ -90,7 +92,7 @@ impl Error {
     /// An error about weights, as one about the weights of tensor `name`.
     pub(crate) fn in_tensor(self, name: &str) -> Self {
         match self {
-            Self::Library(_) | Self::TooLargeForF16 { .. } => {
+            Self::Library(_) | Self::TooLarge { .. } => {
                 Self::Tensor { name: name.to_owned(), source: Box::new(self) }
             }
             other => other,

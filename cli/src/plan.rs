@@ -9,6 +9,7 @@
 
 use crate::{args::names, error::Error, floats::Floats};
 use warpdot::{GgmlType, QuantizedMatrix};
+use warpdot_formats::FloatType;
 use warpdot_gguf::{Tensor, TensorType};
 
 /// What becomes of a tensor.
@@ -28,15 +29,26 @@ pub(crate) enum Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     Blocks(GgmlType),
-    F16,
+    Floats(FloatType),
 }
 
 impl Target {
     pub(crate) fn tensor_type(self) -> TensorType {
         match self {
             Self::Blocks(ty) => ty.into(),
-            Self::F16 => TensorType::F16,
+            Self::Floats(ty) => ty.into(),
         }
+    }
+
+    /// The type called `name`.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        FloatType::from_name(name).map(Self::Floats).or(GgmlType::from_name(name).map(Self::Blocks))
+    }
+
+    /// The names of all, for people.
+    pub(crate) fn names() -> String {
+        let floats = FloatType::ALL.iter().map(|ty| ty.name()).collect::<Vec<_>>().join(", ");
+        format!("{}, {floats}", names(GgmlType::ALL))
     }
 }
 
@@ -89,8 +101,13 @@ fn rule_for(ty: GgmlType) -> Option<&'static Rule> {
 }
 
 /// The `general.file_type` of a file whose matrices are of type `ty`.
-pub(crate) fn file_type(ty: GgmlType) -> u32 {
-    rule_for(ty).map_or(GUESSED, |rule| rule.file_type)
+pub(crate) fn file_type(ty: Target) -> u32 {
+    match ty {
+        Target::Floats(FloatType::F32) => 0,
+        Target::Floats(FloatType::F16) => 1,
+        Target::Floats(FloatType::Bf16) => 32,
+        Target::Blocks(ty) => rule_for(ty).map_or(GUESSED, |rule| rule.file_type),
+    }
 }
 
 /// Matrices that llama-quantize keeps, being small or delicate: parts of their names.
@@ -152,19 +169,20 @@ fn reason_to_keep(tensor: &Tensor) -> Option<&'static str> {
 }
 
 /// The type for rows of k weights, and why it is not `ty`, if it is not.
-fn target(ty: GgmlType, k: usize) -> (Target, Option<String>) {
+fn target(ty: Target, k: usize) -> (Target, Option<String>) {
+    let Target::Blocks(ty) = ty else { return (ty, None) };
     let fits = |ty: GgmlType| k.is_multiple_of(ty.block_weights());
     if fits(ty) {
         return (Target::Blocks(ty), None);
     }
     let why = format!("k = {k} is not whole blocks of {ty}");
     let fallback = rule_for(ty).and_then(|rule| rule.fallback).and_then(GgmlType::from_name);
-    let to = fallback.filter(|ty| fits(*ty)).map_or(Target::F16, Target::Blocks);
+    let to = fallback.filter(|ty| fits(*ty)).map_or(Target::Floats(FloatType::F16), Target::Blocks);
     (to, Some(why))
 }
 
 /// Decides about a tensor of a known size.
-pub(crate) fn plan(tensor: &Tensor, ty: GgmlType, allow_requantize: bool) -> Result<Plan, Error> {
+pub(crate) fn plan(tensor: &Tensor, ty: Target, allow_requantize: bool) -> Result<Plan, Error> {
     if let Some(reason) = reason_to_keep(tensor) {
         return Ok(Plan::Keep(reason));
     }
@@ -175,10 +193,8 @@ pub(crate) fn plan(tensor: &Tensor, ty: GgmlType, allow_requantize: bool) -> Res
         return Ok(Plan::Keep("of that type already"));
     }
     let bytes = tensor.bytes().map_err(in_file)?;
-    let from = match (tensor.ty(), tensor.ty().format()) {
-        (TensorType::F32, _) => Floats::F32(bytes),
-        (TensorType::F16, _) => Floats::F16(bytes),
-        (TensorType::BF16, _) => Floats::Bf16(bytes),
+    let from = match (tensor.ty().float(), tensor.ty().format()) {
+        (Some(ty), _) => Floats::Plain(ty, bytes),
         (_, Some(ty)) if allow_requantize => {
             let matrix = QuantizedMatrix::from_bytes(ty, n, k, bytes);
             Floats::Blocks(matrix.map_err(|error| Error::from(error).in_tensor(tensor.name()))?)
@@ -187,9 +203,9 @@ pub(crate) fn plan(tensor: &Tensor, ty: GgmlType, allow_requantize: bool) -> Res
             let (name, from) = (tensor.name().to_owned(), tensor.ty().to_string());
             return Err(Error::Quantized { name, ty: from, to: to.tensor_type().to_string() });
         }
-        (other, None) => {
+        (None, None) => {
             let expected = names(GgmlType::ALL);
-            let (name, ty) = (tensor.name().to_owned(), other.to_string());
+            let (name, ty) = (tensor.name().to_owned(), tensor.ty().to_string());
             return Err(Error::NoDequantization { name, ty, expected });
         }
     };
@@ -204,7 +220,7 @@ mod tests {
     fn every_format_has_a_rule_and_every_fallback_a_smaller_block() {
         for &ty in GgmlType::ALL {
             let rule = rule_for(ty).unwrap_or_else(|| panic!("no rule for {ty}"));
-            assert_ne!(file_type(ty), GUESSED);
+            assert_ne!(file_type(Target::Blocks(ty)), GUESSED);
             if let Some(name) = rule.fallback {
                 let fallback = GgmlType::from_name(name).unwrap_or_else(|| panic!("no format {name}"));
                 assert!(fallback.block_weights() < ty.block_weights(), "{ty} -> {fallback}");
@@ -221,15 +237,18 @@ mod tests {
         let why = |k, ty: GgmlType| format!("k = {k} is not whole blocks of {ty}");
         for &ty in GgmlType::ALL {
             let block = ty.block_weights();
-            assert_eq!(target(ty, 3 * block), (Target::Blocks(ty), None));
-            assert_eq!(target(ty, 3 * block + 1), (Target::F16, Some(why(3 * block + 1, ty))));
+            assert_eq!(target(Target::Blocks(ty), 3 * block), (Target::Blocks(ty), None));
+            assert_eq!(
+                target(Target::Blocks(ty), 3 * block + 1),
+                (Target::Floats(FloatType::F16), Some(why(3 * block + 1, ty)))
+            );
         }
         assert_eq!(
-            target(GgmlType::Q6K, 384),
+            target(Target::Blocks(GgmlType::Q6K), 384),
             (Target::Blocks(GgmlType::Q8_0), Some(why(384, GgmlType::Q6K)))
         );
         assert_eq!(
-            target(GgmlType::Q4K, 384),
+            target(Target::Blocks(GgmlType::Q4K), 384),
             (Target::Blocks(GgmlType::Q5_0), Some(why(384, GgmlType::Q4K)))
         );
     }

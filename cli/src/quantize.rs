@@ -14,8 +14,8 @@ use bytes::Bytes;
 use comfy_table::Cell;
 use indexmap::IndexMap;
 use std::path::Path;
-use warpdot::{GgmlType, QuantizedMatrix};
-use warpdot_formats::F16;
+use warpdot::QuantizedMatrix;
+use warpdot_formats::FloatType;
 use warpdot_gguf::{Gguf, Outline, Tensor, TensorType, Value};
 
 const FILE_TYPE: &str = "general.file_type";
@@ -97,7 +97,7 @@ fn in_file(path: &Path) -> impl Fn(warpdot_gguf::Error) -> Error {
 }
 
 /// The file to be: the metadata as they were, but for what they say of the quantization.
-fn outline(file: &Gguf, jobs: &[Job<'_>], ty: GgmlType) -> Result<Outline, warpdot_gguf::Error> {
+fn outline(file: &Gguf, jobs: &[Job<'_>], ty: Target) -> Result<Outline, warpdot_gguf::Error> {
     let mut outline = Outline::new();
     file.metadata().for_each(|(key, value)| outline.set(key, value.clone()));
     outline.set(FILE_TYPE, Value::U32(file_type(ty)));
@@ -151,28 +151,27 @@ impl Job<'_> {
                     }
                 }
             }
-            Target::F16 => pieces::for_each(0..n, k, fill, |first, piece| {
-                sink(piece.len() / k * (self.bytes.len() / n), &halves(first, k, piece)?)
+            Target::Floats(ty) => pieces::for_each(0..n, k, fill, |first, piece| {
+                sink(piece.len() / k * (self.bytes.len() / n), &floats(*ty, first, k, piece)?)
             }),
         };
         result.map_err(|error| error.in_tensor(self.tensor.name()))
     }
 }
 
-/// Rows of k weights, from row `first` on, as F16.
-fn halves(first: usize, k: usize, piece: &[f32]) -> Result<Vec<u8>, Error> {
-    let halves = piece.iter().enumerate().map(|(i, &value)| {
-        let (row, column) = (first + i / k, i % k);
-        let half = F16::from_f32(value);
-        if !value.is_finite() {
-            Err(warpdot::Error::NonFiniteWeight { row, column, value }.into())
-        } else if !half.to_f32().is_finite() {
-            Err(Error::TooLargeForF16 { row, column, value })
-        } else {
-            Ok(half.0.to_le_bytes())
-        }
-    });
-    Ok(halves.collect::<Result<Vec<_>, _>>()?.into_flattened())
+/// Rows of k weights, from row `first` on, as numbers of type `ty`.
+fn floats(ty: FloatType, first: usize, k: usize, piece: &[f32]) -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![0; piece.len() * ty.bytes()];
+    ty.encode(piece, &mut bytes);
+    let mut stored = vec![0.0; piece.len()];
+    ty.decode(&bytes, &mut stored);
+    let Some(i) = stored.iter().position(|number| !number.is_finite()) else { return Ok(bytes) };
+    let (row, column, value) = (first + i / k, i % k, piece[i]);
+    Err(if value.is_finite() {
+        Error::TooLarge { row, column, value, ty, largest: ty.largest() }
+    } else {
+        warpdot::Error::NonFiniteWeight { row, column, value }.into()
+    })
 }
 
 /// What became of the tensors, those with one fate together.

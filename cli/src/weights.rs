@@ -11,6 +11,7 @@ use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use std::path::Path;
 use warpdot::{GgmlType, QuantizedMatrix};
+use warpdot_formats::FloatType;
 use warpdot_gguf::{Gguf, Tensor, TensorType};
 
 /// A matrix that is to be multiplied, before it is made.
@@ -93,7 +94,7 @@ fn of_tensor(tensor: &Tensor, formats: &[GgmlType]) -> Result<Vec<Source>, warpd
             vec![source(ty, Origin::Blocks(tensor.clone()))]
         }
         None if tensor.ty() == TensorType::F32 => {
-            let floats = Floats::F32(tensor.bytes()?);
+            let floats = Floats::Plain(FloatType::F32, tensor.bytes()?);
             formats.iter().map(|&ty| source(ty, Origin::Floats(floats.clone()))).collect()
         }
         _ => Vec::new(),

@@ -28,8 +28,11 @@ fn bytes(floats: &[f32]) -> Vec<u8> {
     floats.iter().flat_map(|x| x.to_le_bytes()).collect()
 }
 
+/// Name, dimensions, numbers.
+type NamedTensor<'a> = (&'a str, &'a [u64], &'a [f32]);
+
 /// A GGUF file of F32 tensors and these metadata.
-fn gguf(path: &str, metadata: &[(&str, Value)], tensors: &[(&str, &[u64], &[f32])]) {
+fn gguf(path: &str, metadata: &[(&str, Value)], tensors: &[NamedTensor]) {
     let mut outline = Outline::new();
     metadata.iter().for_each(|(key, value)| outline.set(*key, value.clone()));
     for (name, dims, _) in tensors {
@@ -238,8 +241,8 @@ fn what_cannot_be_read_is_told_before_anything_is_written() {
     );
 
     let general = ("general.type", Value::String("imatrix".into()));
-    let (sums, counts): ((&str, &[u64], &[f32]), (&str, &[u64], &[f32])) =
-        (("a.in_sum2", &[3], &[1.0; 3]), ("a.counts", &[2], &[1.0; 2]));
+    let sums: NamedTensor = ("a.in_sum2", &[3], &[1.0; 3]);
+    let counts: NamedTensor = ("a.counts", &[2], &[1.0; 2]);
     let cases = [
         (vec![], vec![sums], "the file's general.type is absent; expected \"imatrix\""),
         (

@@ -90,6 +90,35 @@ fn every_format_from_every_float() {
 }
 
 #[test]
+fn every_float_from_every_float() {
+    const K: usize = 40;
+    // What is exact in all three comes out of each as it went into the others.
+    let exact: Vec<f32> = weights(K)
+        .iter()
+        .map(|w| f32::from_bits(F16::from_f32(*w).to_f32().to_bits() & 0xffff_0000))
+        .collect();
+    let exact: Vec<f32> = exact.iter().map(|w| F16::from_f32(*w).to_f32()).collect();
+    let dims = &[K as u64, ROWS as u64][..];
+    let forms =
+        [(TensorType::F32, f32s(&exact)), (TensorType::F16, f16s(&exact)), (TensorType::BF16, bf16s(&exact))];
+    let names = ["a.weight", "b.weight", "c.weight"];
+    let tensors: Vec<_> =
+        names.iter().zip(&forms).map(|(name, (ty, bytes))| (*name, *ty, dims, bytes.clone())).collect();
+    let file = model(&tensors);
+    let out = file.beside("out.gguf");
+    for ((ty, expected), (name, number)) in forms.iter().zip([("f32", 0), ("F16", 1), ("bf16", 32)]) {
+        prints(&["quantize", file.path(), &out, "--type", name]);
+        let read = Gguf::open(&out).unwrap();
+        assert_eq!(read.value("general.file_type"), Some(&Value::U32(number)));
+        for name in names {
+            let tensor = read.tensor(name).unwrap();
+            assert_eq!(tensor.ty(), *ty);
+            assert!(tensor.bytes().unwrap() == *expected, "{name} as {ty}");
+        }
+    }
+}
+
+#[test]
 fn metadata_are_kept_but_for_the_quantization() {
     let file = matrix(256);
     let out = file.beside("out.gguf");

@@ -8,11 +8,29 @@
 
 use crate::lanes::{Lanes, reciprocal, round_to_byte};
 use crate::rows::Rows;
-use crate::symmetric::{TRIALS, trials_in_lanes};
 use crate::{F16, Importance};
 
 /// Weights in a super-block.
 const WEIGHTS: usize = 256;
+
+/// How many codes the range of the weights is tried to be: the last one times `.0`, plus `.1`. Most are near it; the
+/// others cut off the extreme, for the good of more important weights.
+const TRIALS: [(f32, f32); 14] = [
+    (1.0, -1.0),
+    (1.0, -0.8),
+    (1.0, -0.6),
+    (1.0, -0.4),
+    (1.0, -0.2),
+    (1.0, 0.0),
+    (1.0, 0.2),
+    (1.0, 0.4),
+    (1.0, 0.6),
+    (1.0, 0.8),
+    (1.0, 1.0),
+    (1.25, 0.0),
+    (1.6, 0.0),
+    (2.0, 0.0),
+];
 
 /// `weight = scale * code - min` with codes from 0 to `max_code`.
 #[derive(Clone, Copy)]
@@ -81,9 +99,9 @@ impl Affine {
         weights: &[f32],
         importance: I,
     ) -> (f32, f32) {
-        let rows = Rows::<I, N, 16>::repeated(weights, importance, 0);
+        let rows = Rows::<I, N, { TRIALS.len() }>::repeated(weights, importance, 0);
         let sums = Sums::new(&rows, rows.weight(0));
-        let trials = trials_in_lanes(self.max_code);
+        let trials = Lanes(TRIALS.map(|(factor, more)| self.max_code * factor + more));
         let (pairs, gain) = self.fit::<true, _, _, _>(&rows, &sums, trials);
         let place = gain.greatest();
         if gain.0[place] > f32::NEG_INFINITY {

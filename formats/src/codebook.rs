@@ -12,6 +12,8 @@ pub(crate) struct Codebook<
     pub(crate) values: [f32; LEVELS],
     /// The levels of each half of the coordinates as one number of base `LEVELS`, the first coordinate lowest.
     pub(crate) halves: [[u8; 2]; POINTS],
+    /// The points' own places, as floats, to be kept in lanes.
+    pub(crate) places: [f32; POINTS],
     /// The points' places in the packed codebook.
     pub(crate) indices: [u16; POINTS],
     /// The norms, which ascend, and where the points of each begin.
@@ -55,6 +57,7 @@ impl<const DIMENSION: usize, const LEVELS: usize, const POINTS: usize, const CLA
         let mut sorted = Self {
             values: [0.0; LEVELS],
             halves: [[0; 2]; POINTS],
+            places: [0.0; POINTS],
             indices: [0; POINTS],
             classes: [(0.0, 0); CLASSES],
             mean: total as f32 / (POINTS * DIMENSION) as f32,
@@ -80,6 +83,7 @@ impl<const DIMENSION: usize, const LEVELS: usize, const POINTS: usize, const CLA
             let place = begins[norm] as usize;
             begins[norm] += 1;
             sorted.halves[place] = halves;
+            sorted.places[place] = place as f32;
             sorted.indices[place] = i as u16;
             i += 1;
         }
@@ -100,7 +104,7 @@ impl<const DIMENSION: usize, const LEVELS: usize, const POINTS: usize, const CLA
 
     /// The places of the points of norm `class`.
     #[inline(always)]
-    pub(crate) fn places(&self, class: usize) -> core::ops::Range<usize> {
+    pub(crate) fn class(&self, class: usize) -> core::ops::Range<usize> {
         let end = if class + 1 < CLASSES { usize::from(self.classes[class + 1].1) } else { POINTS };
         usize::from(self.classes[class].1)..end
     }

@@ -3,7 +3,7 @@
 //! Layouts as in ggml's `ggml-common.h`. An E2M1 number is 0, 0.5, 1, 1.5, 2, 3, 4 or 6 with a sign; codes are
 //! twice that and the scales half.
 
-use crate::lanes::{Lanes, reciprocal};
+use crate::lanes::{Lanes, reciprocal, round_to_byte};
 use crate::legacy::largest_magnitude;
 use crate::pack::{halves, nibble_pair};
 use crate::rows::Rows;
@@ -67,9 +67,9 @@ fn nearest_magnitude(magnitude: f32) -> f32 {
 #[inline(always)]
 fn code(scaled: f32) -> u8 {
     let number = nearest_magnitude(scaled.abs());
-    let beyond = |than: f32, skipped: u8| if number > than { skipped } else { 0 };
-    let magnitude = number as u8 - beyond(4.0, 1) - beyond(6.0, 1) - beyond(8.0, 3);
-    magnitude | if scaled < 0.0 && magnitude > 0 { 8 } else { 0 }
+    let beyond = |than: f32, skipped: f32| if number > than { skipped } else { 0.0 };
+    let magnitude = number - beyond(4.0, 1.0) - beyond(6.0, 1.0) - beyond(8.0, 3.0);
+    round_to_byte(magnitude + if scaled < 0.0 && number > 0.0 { 8.0 } else { 0.0 })
 }
 
 /// OCP microscaling: E2M1 numbers with a power of two per 32. 17 bytes.
@@ -193,11 +193,11 @@ impl Format for Nvfp4 {
         let mut groups = [0u8; 4];
         let mut codes = [0u8; 64];
         for group in 0..4 {
-            let rows = Rows::<I, 16, 16>::repeated(weights, importance, 16 * group);
+            let rows = Rows::<I, 16, 8>::repeated(weights, importance, 16 * group);
             let covering = e4m3_above(rows.largest().0[0].abs() / 12.0);
-            let (mut candidates, mut scales) = ([0; 16], Lanes::ZERO);
-            for i in 0..16 {
-                candidates[i] = (covering + i as u8).saturating_sub(8).min(0x7e);
+            let (mut candidates, mut scales) = ([0; 8], Lanes::ZERO);
+            for i in 0..8 {
+                candidates[i] = (covering + i as u8).saturating_sub(2).min(0x7e);
                 scales.0[i] = half_e4m3(candidates[i]);
             }
             let inverse = scales.reciprocal();

@@ -171,7 +171,7 @@ const VECTORS: usize = SUPER_BLOCK / 8;
 const UNITS: usize = VECTORS / LANES;
 
 /// Trial scales, relative to the one at which the largest code reaches the largest weight.
-const TRIALS: [f32; 30] = geometric(0.2, 1.08);
+const TRIALS: [f32; 16] = geometric(0.22, 1.15);
 
 impl<const GROUPS: usize> ShiftedSuperBlock<GROUPS> {
     /// The best super-block for `weights`; all vectors of a group have one shift if they are `SHARED`.

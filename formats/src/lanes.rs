@@ -6,9 +6,9 @@
 
 use core::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
-/// `L` numbers.
+/// `L` numbers, so that no vector of eight lies in two cache lines.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[repr(transparent)]
+#[repr(align(32))]
 pub(crate) struct Lanes<const L: usize>(pub(crate) [f32; L]);
 
 impl<const L: usize> Lanes<L> {

@@ -45,6 +45,7 @@ mod format;
 #[cfg(not(target_arch = "nvptx64"))]
 mod from_codes;
 mod float4;
+mod floats;
 mod importance;
 mod iq1;
 mod iq2;
@@ -68,6 +69,7 @@ mod vector_code;
 pub use activation::ActivationBlock;
 pub use f16::F16;
 pub use float4::{Mxfp4, Nvfp4};
+pub use floats::{Bf16, FloatType};
 pub use format::{Codes, Format, FormatVisitor, RUN, RunScales, code_bytes};
 #[cfg(not(target_arch = "nvptx64"))]
 pub use from_codes::FromCodes;

@@ -9,7 +9,7 @@ use crate::scales::{Multiples, Scales, Trials};
 use crate::vector_code::{Classes, LANES, Unit, fold, repeat, vector_at};
 
 /// Trial scales, relative to the one at which the largest coordinate reaches the largest weight.
-const TRIALS: [f32; 30] = geometric(0.2, 1.08);
+const TRIALS: [f32; 21] = geometric(0.22, 1.11);
 
 /// Eight weights.
 const OCTETS: usize = SUPER_BLOCK / 8;
@@ -88,7 +88,7 @@ impl<const GROUPS: usize, const VECTORS: usize> SignedSuperBlock<GROUPS, VECTORS
         let mut points = [0; VECTORS];
         for unit in 0..UNITS {
             let (_, places, flipped) =
-                vectors.choose::<EVEN, I, _, _, _>(codebook, unit, repeat(scales.scales));
+                vectors.choose::<EVEN, GROUPS, I, _, _, _>(codebook, unit, repeat(scales.scales));
             for lane in 0..LANES {
                 let vector = vector_at::<GROUPS>(VECTORS, unit, lane);
                 let place = places.0[lane] as usize;
@@ -175,7 +175,7 @@ impl<const UNITS: usize, const CLASSES: usize> Vectors<UNITS, CLASSES> {
         let scale = repeat(scale);
         let mut total = Fits::ZERO;
         for unit in 0..UNITS {
-            let (fits, ..) = self.choose::<EVEN, I, _, _, _>(codebook, unit, scale);
+            let (fits, ..) = self.choose::<EVEN, GROUPS, I, _, _, _>(codebook, unit, scale);
             total.products += fits.products;
             total.squares += fits.squares;
         }
@@ -186,6 +186,7 @@ impl<const UNITS: usize, const CLASSES: usize> Vectors<UNITS, CLASSES> {
     #[inline(always)]
     fn choose<
         const EVEN: bool,
+        const GROUPS: usize,
         I: Importance,
         const DIMENSION: usize,
         const LEVELS: usize,
@@ -201,15 +202,15 @@ impl<const UNITS: usize, const CLASSES: usize> Vectors<UNITS, CLASSES> {
         if !EVEN || DIMENSION == 8 {
             return (plain, places, odd);
         }
-        // An octet's two vectors are half of the lanes apart. The one that loses less is flipped.
+        // The two vectors of an octet are `GROUPS` lanes apart. The one that loses less is flipped.
         let (flipped, flipped_places) = self.flipped[unit].best::<I, _, _, _>(codebook, scale);
         let loss = plain.gain(scale) - flipped.gain(scale);
         let mut flip = odd;
-        for lane in 0..LANES / 2 {
-            let (a, b) = (loss.0[lane], loss.0[lane + LANES / 2]);
+        for lane in (0..LANES).filter(|lane| (lane / GROUPS).is_multiple_of(2)) {
+            let (a, b) = (loss.0[lane], loss.0[lane + GROUPS]);
             let second = if b < a { 1.0 } else { 0.0 };
             flip.0[lane] *= 1.0 - second;
-            flip.0[lane + LANES / 2] *= second;
+            flip.0[lane + GROUPS] *= second;
         }
         let places = Lanes::select(flip, Lanes::ZERO, flipped_places, places);
         (plain.or_where(flip, Lanes::ZERO, flipped), places, flip)

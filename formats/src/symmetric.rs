@@ -15,33 +15,18 @@ const WEIGHTS: usize = 256;
 
 /// Which codes the extreme weight is tried to get: the last one times `.0`, plus `.1`. Most are near it; the others
 /// cut off the extreme, for the good of more important weights.
-pub(crate) const TRIALS: [(f32, f32); 14] = [
-    (1.0, -1.0),
-    (1.0, -0.8),
+const TRIALS: [(f32, f32); 10] = [
+    (1.0, -0.9),
     (1.0, -0.6),
-    (1.0, -0.4),
-    (1.0, -0.2),
+    (1.0, -0.3),
     (1.0, 0.0),
-    (1.0, 0.2),
-    (1.0, 0.4),
+    (1.0, 0.3),
     (1.0, 0.6),
-    (1.0, 0.8),
-    (1.0, 1.0),
+    (1.0, 0.9),
     (1.25, 0.0),
     (1.6, 0.0),
     (2.0, 0.0),
 ];
-
-/// [`TRIALS`], and the last of them once more.
-#[inline(always)]
-pub(crate) fn trials_in_lanes(last_code: f32) -> Lanes<16> {
-    let mut trials = Lanes::ZERO;
-    for lane in 0..16 {
-        let (factor, more) = TRIALS[if lane < TRIALS.len() { lane } else { TRIALS.len() - 1 }];
-        trials.0[lane] = last_code * factor + more;
-    }
-    trials
-}
 
 /// Codes from `-limit` to `limit - 1`.
 #[derive(Clone, Copy)]
@@ -80,9 +65,14 @@ impl Symmetric {
     /// The best scale of one group, of either sign.
     #[inline(always)]
     pub(crate) fn best_of_one<I: Importance, const N: usize>(self, weights: &[f32], importance: I) -> f32 {
-        let rows = Rows::<I, N, 16>::repeated(weights, importance, 0);
-        let inverse = trials_in_lanes(self.limit) * rows.largest().abs().reciprocal();
-        best_scale([inverse, -inverse], |inverse| self.fit(&rows, inverse))
+        let rows = Rows::<I, N, { 2 * TRIALS.len() }>::repeated(weights, importance, 0);
+        let mut trials = Lanes::ZERO;
+        for (i, (factor, more)) in TRIALS.into_iter().enumerate() {
+            trials.0[i] = self.limit * factor + more;
+            trials.0[i + TRIALS.len()] = -trials.0[i];
+        }
+        let inverse = trials * rows.largest().abs().reciprocal();
+        best_scale([inverse], |inverse| self.fit(&rows, inverse))
     }
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn fold<const GROUPS: usize>(lanes: Fits<LANES>) -> Fits<GROUPS> {
     groups
 }
 
-/// Sixteen vectors, coordinate by coordinate.
+/// Vectors side by side, coordinate by coordinate.
 pub(crate) struct Unit<I, const DIMENSION: usize> {
     /// The weights times their importance.
     pub(crate) weighted: [Lanes<LANES>; DIMENSION],
@@ -84,7 +84,7 @@ impl<I: Importance, const DIMENSION: usize> Unit<I, DIMENSION> {
     }
 }
 
-/// The best points of each norm for sixteen vectors.
+/// The best points of each norm for the vectors of a unit.
 #[derive(Clone, Copy)]
 pub(crate) struct Classes<const CLASSES: usize> {
     products: [Lanes<LANES>; CLASSES],
@@ -143,7 +143,7 @@ impl<const CLASSES: usize> Classes<CLASSES> {
         for class in 0..CLASSES {
             let mut most = Lanes::splat(f32::NEG_INFINITY);
             let (mut best, mut place) = (Fits::ZERO, Lanes::ZERO);
-            for candidate in codebook.places(class) {
+            for candidate in codebook.class(class) {
                 let [low, high] = codebook.halves[candidate].map(usize::from);
                 let mut product = products[0][low] + products[1][high];
                 if FLIP {
@@ -155,7 +155,7 @@ impl<const CLASSES: usize> Classes<CLASSES> {
                     value = product - reference * square;
                     best = best.or_where(value, most, Fits { products: product, squares: square });
                 }
-                place = Lanes::select(value, most, Lanes::splat(candidate as f32), place);
+                place = Lanes::select(value, most, Lanes::splat(codebook.places[candidate]), place);
                 most = value.max(most);
             }
             self.places[class] = place;

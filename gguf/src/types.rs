@@ -1,7 +1,7 @@
 //! ggml's tensor types: what a reader needs to know of them, which is their size.
 
 use std::fmt;
-use warpdot_formats::GgmlType;
+use warpdot_formats::{FloatType, GgmlType};
 
 /// The type of a tensor, by ggml's number; any number can stand in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +65,11 @@ impl TensorType {
         GgmlType::from_id(self.0)
     }
 
+    /// The type of plain numbers, if it is one.
+    pub fn float(self) -> Option<FloatType> {
+        FloatType::from_id(self.0)
+    }
+
     /// ggml's name for the type, if it is a known one.
     pub fn name(self) -> Option<&'static str> {
         self.format().map(GgmlType::name).or(self.other().map(|o| o.1))
@@ -78,6 +83,12 @@ impl TensorType {
 
     fn other(self) -> Option<&'static (u32, &'static str, u64, u64)> {
         OTHERS.iter().find(|o| o.0 == self.0)
+    }
+}
+
+impl From<FloatType> for TensorType {
+    fn from(ty: FloatType) -> Self {
+        Self(ty.id())
     }
 }
 
