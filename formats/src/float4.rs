@@ -55,10 +55,8 @@ fn nearest(weight: f32, unit: f32) -> u8 {
 #[inline(always)]
 fn nearest_magnitude(magnitude: f32) -> f32 {
     const SHIFT: f32 = 12_582_912.0; // 1.5 * 2^23: see `lanes::round`
-    let power = f32::from_bits(magnitude.to_bits() & 0x7f80_0000);
-    let half = power * 0.5;
-    let step = if half > 1.0 { half } else { 1.0 };
-    let shift = step * SHIFT;
+    let shift = f32::from_bits(magnitude.to_bits() & 0x7f80_0000) * (0.5 * SHIFT);
+    let shift = if shift > SHIFT { shift } else { SHIFT };
     let rounded = (magnitude + shift) - shift;
     if rounded < 12.0 { rounded } else { 12.0 }
 }
@@ -192,9 +190,14 @@ impl Format for Nvfp4 {
         assert_eq!(weights.len(), Self::WEIGHTS, "64 weights");
         let mut groups = [0u8; 4];
         let mut codes = [0u8; 64];
+        // Signs are stored apart, so magnitudes are all that a search needs.
+        let mut magnitudes = [0.0; 64];
+        for i in 0..64 {
+            magnitudes[i] = weights[i].abs();
+        }
         for group in 0..4 {
-            let rows = Rows::<I, 16, 8>::repeated(weights, importance, 16 * group);
-            let covering = e4m3_above(rows.largest().0[0].abs() / 12.0);
+            let rows = Rows::<I, 16, 8>::repeated(&magnitudes, importance, 16 * group);
+            let covering = e4m3_above(rows.largest().0[0] / 12.0);
             let (mut candidates, mut scales) = ([0; 8], Lanes::ZERO);
             for i in 0..8 {
                 candidates[i] = (covering + i as u8).saturating_sub(2).min(0x7e);
@@ -203,12 +206,7 @@ impl Format for Nvfp4 {
             let inverse = scales.reciprocal();
             let fits = rows.fit(
                 #[inline(always)]
-                |weights| {
-                    (weights * inverse).map(
-                        #[inline(always)]
-                        |scaled| nearest_magnitude(scaled.abs()).copysign(scaled),
-                    )
-                },
+                |weights| (weights * inverse).map(nearest_magnitude),
             );
             groups[group] = candidates[fits.gain(scales).greatest()];
             let inverse = reciprocal(half_e4m3(groups[group]));

@@ -171,7 +171,7 @@ const VECTORS: usize = SUPER_BLOCK / 8;
 const UNITS: usize = VECTORS / LANES;
 
 /// Trial scales, relative to the one at which the largest code reaches the largest weight.
-const TRIALS: [f32; 16] = geometric(0.22, 1.15);
+const TRIALS: [f32; 10] = geometric(0.23, 1.25);
 
 impl<const GROUPS: usize> ShiftedSuperBlock<GROUPS> {
     /// The best super-block for `weights`; all vectors of a group have one shift if they are `SHARED`.
@@ -222,13 +222,15 @@ impl<const GROUPS: usize> ShiftedSuperBlock<GROUPS> {
     }
 }
 
-static UP: Codebook<8, 3, 2048, 31> = Codebook::new(IQ1, [-7, 1, 9]);
-static DOWN: Codebook<8, 3, 2048, 32> = Codebook::new(IQ1, [-9, -1, 7]);
+/// Classes of points with as many coordinates of each kind, which have one norm with either shift.
+const CLASSES: usize = 39;
+static UP: Codebook<8, 3, 2048, CLASSES> = Codebook::with_classes(IQ1, [-7, 1, 9], [1, 0, 3]);
+static DOWN: Codebook<8, 3, 2048, CLASSES> = Codebook::with_classes(IQ1, [-9, -1, 7], [1, 0, 3]);
 
 /// The vectors of a super-block, with both shifts.
 struct Shifted {
-    up: [Classes<31>; UNITS],
-    down: [Classes<32>; UNITS],
+    up: [Classes<CLASSES>; UNITS],
+    down: [Classes<CLASSES>; UNITS],
 }
 
 impl Shifted {
@@ -242,7 +244,16 @@ impl Shifted {
         for u in 0..UNITS {
             let unit = Unit::<I, 8>::new::<GROUPS>(weights, importance, u);
             self.up[u].search::<false, _, _, _, _>(&UP, &unit, Lanes::ZERO, repeat(reference));
-            self.down[u].search::<false, _, _, _, _>(&DOWN, &unit, Lanes::ZERO, repeat(reference));
+            if I::EQUAL {
+                // The shift takes the same from the products of all points.
+                let mut twice = Lanes::ZERO;
+                for weights in &unit.weighted {
+                    twice += *weights + *weights;
+                }
+                self.down[u] = self.up[u].shifted(twice);
+            } else {
+                self.down[u].search::<false, _, _, _, _>(&DOWN, &unit, Lanes::ZERO, repeat(reference));
+            }
         }
     }
 

@@ -22,7 +22,7 @@ fn look_up(nibbles: u32) -> u32 {
 
 /// Trial scales, relative to the one at which the largest magnitude reaches the end of the table. All are tried
 /// with both signs, because the table is not symmetric.
-const TRIALS: [f32; 9] = geometric(0.7, 1.08);
+const TRIALS: [f32; 12] = geometric(0.7, 1.06);
 
 /// One scale per 32 weights. 18 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,9 +60,8 @@ impl Format for Iq4Nl {
         assert_eq!(weights.len(), RUN, "32 weights");
         let rows = Rows::<I, RUN, 16>::repeated(weights, importance, 0);
         let mut trials = Lanes::ZERO;
-        for i in 0..8 {
-            // The smallest of them serves super-blocks alone.
-            (trials.0[i], trials.0[i + 8]) = (1.0 / TRIALS[i + 1], -1.0 / TRIALS[i + 1]);
+        for (i, trial) in geometric::<8>(0.75, 1.08).into_iter().enumerate() {
+            (trials.0[i], trials.0[i + 8]) = (1.0 / trial, -1.0 / trial);
         }
         let inverse = (rows.largest().abs() / 127.0).reciprocal() * trials;
         let scale = best_scale(

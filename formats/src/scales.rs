@@ -115,7 +115,7 @@ impl<const L: usize> Scales<L> {
             ideal.0.iter().fold(0.0f32, |best, &scale| if scale.abs() > best.abs() { scale } else { best });
         let (mut scale, mut levels, mut most) = (F16::default(), Lanes::ZERO, 0.0);
         // The largest scale need not be the outermost multiple exactly.
-        for reach in [0.80, 0.84, 0.88, 0.92, 0.96, 1.0, 1.04, 1.08, 1.12] {
+        for reach in [0.82, 0.88, 0.94, 1.0, 1.06, 1.12] {
             let mut trial = largest / (multiples.outermost() * reach);
             for _ in 0..2 {
                 let rounded = F16::from_f32(trial.clamp(-F16::LARGEST, F16::LARGEST)); // finite

@@ -166,6 +166,16 @@ impl<const CLASSES: usize> Classes<CLASSES> {
         }
     }
 
+    /// The same points with products that are less by `less`.
+    #[inline(always)]
+    pub(crate) fn shifted(&self, less: Lanes<LANES>) -> Self {
+        let mut shifted = *self;
+        for products in &mut shifted.products {
+            *products = *products - less;
+        }
+        shifted
+    }
+
     /// How well the best points fit at `scale`, and their places in the sorted codebook.
     #[inline(always)]
     pub(crate) fn best<I: Importance, const DIMENSION: usize, const LEVELS: usize, const POINTS: usize>(
@@ -261,5 +271,6 @@ mod tests {
         check::<8, 3, 1024, 16>(&Codebook::new(IQ2_S, [8, 25, 43]), 0.0);
         check::<4, 8, 256, 64>(&Codebook::new(IQ3_XXS, [4, 12, 20, 28, 36, 44, 52, 62]), 0.0);
         check::<8, 3, 2048, 31>(&Codebook::new(IQ1, [-7, 1, 9]), -1.0);
+        check::<8, 3, 2048, 39>(&Codebook::with_classes(IQ1, [-9, -1, 7], [1, 0, 3]), -1.0);
     }
 }
