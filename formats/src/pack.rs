@@ -3,13 +3,26 @@
 /// A string of bytes as half-words: the inverse of [`byte`](crate::swar::byte).
 #[inline(always)]
 pub(crate) fn halves<const COUNT: usize>(byte: impl Fn(usize) -> u8) -> [u16; COUNT] {
-    core::array::from_fn(|i| u16::from_le_bytes([byte(2 * i), byte(2 * i + 1)]))
+    // All bytes first, one after the other, so that the compiler can vectorize.
+    let mut bytes = [0; 128];
+    for (i, to) in bytes[..2 * COUNT].iter_mut().enumerate() {
+        *to = byte(i);
+    }
+    let mut halves = [0; COUNT];
+    for (half, bytes) in halves.iter_mut().zip(bytes.as_chunks().0) {
+        *half = u16::from_le_bytes(*bytes);
+    }
+    halves
 }
 
 /// A string of words as half-words: the inverse of [`word`](crate::swar::word).
 #[inline(always)]
 pub(crate) fn halves_of_words<const COUNT: usize>(word: impl Fn(usize) -> u32) -> [u16; COUNT] {
-    core::array::from_fn(|i| (word(i / 2) >> (16 * (i % 2))) as u16)
+    let mut halves = [0; COUNT];
+    for (i, half) in halves.iter_mut().enumerate() {
+        *half = (word(i / 2) >> (16 * (i % 2))) as u16;
+    }
+    halves
 }
 
 /// Byte `index` of nibbles: of each `2 * distance` codes, the first half are the low halves of as many bytes and
