@@ -42,10 +42,10 @@ mod codebooks;
 mod f16;
 #[macro_use]
 mod format;
-#[cfg(not(target_arch = "nvptx64"))]
-mod from_codes;
 mod float4;
 mod floats;
+#[cfg(not(target_arch = "nvptx64"))]
+mod from_codes;
 mod importance;
 mod iq1;
 mod iq2;
