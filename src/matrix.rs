@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use rayon::prelude::*;
-use warpdot_cpu::Isa;
+use warpdot_cpu::{Float, Isa};
 use warpdot_formats::{Format, FormatVisitor, GgmlType};
 
 use crate::Error;
@@ -138,8 +138,18 @@ impl QuantizedMatrix {
         }
         expect_length("out (k)", self.columns, out.len())?;
         let row_bytes = self.bytes.len() / self.rows;
-        self.ty.visit(DequantizeRow { bytes: &self.bytes[row * row_bytes..][..row_bytes], out });
-        Ok(())
+        let bytes = &self.bytes[row * row_bytes..][..row_bytes];
+        Ok(warpdot_cpu::dequantize_bytes(Isa::best(), self.ty, bytes, out)?)
+    }
+
+    /// Writes all weights, n rows of k, to `out`, by threads of rayon's current pool: as `f32`, or rounded to
+    /// `half::f16` or `half::bf16`.
+    ///
+    /// # Errors
+    /// If `out` does not have n * k elements.
+    pub fn dequantize<T: Float>(&self, out: &mut [T]) -> Result<(), Error> {
+        expect_length("out (n * k)", self.rows * self.columns, out.len())?;
+        Ok(warpdot_cpu::dequantize_bytes(Isa::best(), self.ty, &self.bytes, out)?)
     }
 }
 
@@ -222,22 +232,6 @@ impl FormatVisitor for ColumnCutOff<'_> {
         };
         let cut_off = blocks.iter().zip(self.weights.chunks_exact(F::WEIGHTS)).position(|block| !held(block));
         cut_off.map(|block| block * F::WEIGHTS)
-    }
-}
-
-struct DequantizeRow<'a> {
-    bytes: &'a [u8],
-    out: &'a mut [f32],
-}
-
-impl FormatVisitor for DequantizeRow<'_> {
-    type Output = ();
-
-    fn visit<F: Format>(self) {
-        let blocks: &[F] = bytemuck::cast_slice(self.bytes);
-        for (block, out) in blocks.iter().zip(self.out.chunks_exact_mut(F::WEIGHTS)) {
-            block.dequantize(out);
-        }
     }
 }
 
@@ -373,5 +367,9 @@ mod tests {
             "there is no row 3: the matrix has 3 rows, counted from 0"
         );
         assert!(matrix.dequantize_row(0, &mut row[1..]).is_err());
+        let mut all = [0.0; 3 * 64];
+        matrix.dequantize(&mut all).expect("three rows");
+        assert_eq!(all[128..], row);
+        assert!(matrix.dequantize(&mut all[1..]).is_err());
     }
 }

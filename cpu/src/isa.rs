@@ -12,7 +12,13 @@ mod avx512;
 #[allow(unsafe_code, reason = "intrinsics")]
 mod lanes;
 mod portable;
+#[allow(unsafe_code, reason = "stores that need a fence")]
 mod simd;
+#[allow(unsafe_code, reason = "stores that need a fence")]
+mod stream;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "intrinsics")]
+mod x86;
 
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
@@ -20,7 +26,8 @@ pub use avx2::Avx2;
 pub use avx512::Avx512Vnni;
 pub(crate) use lanes::{Lanes, ROWS};
 pub use portable::Portable;
-pub(crate) use simd::{OCTET, Scales, Simd, Unpacked, octet_blocks, run_of};
+pub(crate) use simd::{OCTET, Scales, Simd, Unpacked, octet_blocks, padded_octet, run_of};
+pub(crate) use stream::streaming;
 
 use crate::Error;
 

@@ -1,9 +1,9 @@
 //! Quantized matrix multiplication on the CPU: `Y[m,n] = X[m,k] · W[n,k]ᵀ`, straight from ggml's blocks.
 //!
 //! There is one algorithm (`tile.rs`), written against a handful of vector operations (`isa/simd.rs`) and the
-//! format contract of [`warpdot_formats`]. An instruction set contributes those operations, and for each
-//! format that deserves it one function that unpacks eight runs; any other format goes through the portable
-//! definition there. Threads come from rayon's current pool.
+//! format contract of [`warpdot_formats`]. An instruction set contributes those operations, and each family of them
+//! one function for a format that unpacks eight runs; a format without one goes through the portable definition.
+//! The same functions dequantize whole matrices. Threads come from rayon's current pool.
 //!
 //! ```
 //! use warpdot_cpu::{Isa, Numerics, Problem, Workspace, matmul};
@@ -20,7 +20,11 @@
 #![deny(unsafe_code)] // but for the instruction sets
 
 mod activations;
+mod bytes;
+mod dequantize;
 mod error;
+#[doc(hidden)] // for benches
+pub mod floor;
 mod gemm;
 pub mod isa;
 mod kernel;
@@ -29,6 +33,7 @@ mod quantize;
 mod tile;
 
 pub use activations::quantize;
+pub use dequantize::{Float, dequantize, dequantize_bytes};
 pub use error::Error;
 pub use isa::Isa;
 pub use kernel::{Kernel, Routine};

@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use bytemuck::{PodCastError, Zeroable};
+use bytemuck::Zeroable;
 use rayon::prelude::*;
 use warpdot_formats::{Format, FormatVisitor, GgmlType, Numerics, RUN};
 
 use crate::activations::ActivationOctet;
+use crate::bytes::{blocks_of_bytes, expect_length};
 use crate::gemm::ActivationRun;
 use crate::isa::{IsaVisitor, Lanes, OCTET, ROWS, Simd};
 use crate::tile::{Accumulators, MAX_COLUMNS, multiply};
@@ -167,10 +168,6 @@ impl Kernel {
     }
 }
 
-fn expect_length(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
-    if found == expected { Ok(()) } else { Err(Error::Length { what, expected, found }) }
-}
-
 struct MultiplyBytes<'a> {
     kernel: Kernel,
     workspace: &'a mut Workspace,
@@ -184,16 +181,7 @@ impl FormatVisitor for MultiplyBytes<'_> {
     type Output = Result<(), Error>;
 
     fn visit<F: Format>(self) -> Self::Output {
-        let weights: &[F] = bytemuck::try_cast_slice(self.weights).map_err(|error| match error {
-            PodCastError::TargetAlignmentGreaterAndInputNotAligned => {
-                Error::Misaligned { address: self.weights.as_ptr().addr(), ty: F::TYPE }
-            }
-            _ => Error::Length {
-                what: "weights (whole blocks of bytes)",
-                expected: self.weights.len() / size_of::<F>() * size_of::<F>(),
-                found: self.weights.len(),
-            },
-        })?;
+        let weights: &[F] = blocks_of_bytes(self.weights)?;
         self.kernel.matmul(self.workspace, self.problem, weights, self.x, self.y)
     }
 }

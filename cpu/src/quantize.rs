@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 use warpdot_formats::{Equal, Format, FormatVisitor, GgmlType, PerWeight};
 
+use crate::bytes::expect_length;
 use crate::isa::{IsaVisitor, Simd};
 use crate::{Error, Isa};
 
@@ -23,12 +24,12 @@ pub fn quantize_blocks<F: Format>(
     importance: Option<&[f32]>,
     blocks: &mut [F],
 ) -> Result<(), Error> {
-    expect("weights (blocks times the weights in a block)", blocks.len() * F::WEIGHTS, weights.len())?;
+    expect_length("weights (blocks times the weights in a block)", blocks.len() * F::WEIGHTS, weights.len())?;
     if let Some(importance) = importance {
         let columns = importance.len();
         let whole = columns.next_multiple_of(F::WEIGHTS).max(F::WEIGHTS);
-        expect("importance (whole blocks)", whole, columns)?;
-        expect("weights (whole rows)", weights.len().next_multiple_of(columns), weights.len())?;
+        expect_length("importance (whole blocks)", whole, columns)?;
+        expect_length("weights (whole rows)", weights.len().next_multiple_of(columns), weights.len())?;
     }
     isa.visit(Quantize { weights, importance, blocks });
     Ok(())
@@ -48,10 +49,6 @@ pub fn quantize_bytes(
     ty.visit(QuantizeBytes { isa, weights, importance, bytes })
 }
 
-fn expect(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
-    if expected == found { Ok(()) } else { Err(Error::Length { what, expected, found }) }
-}
-
 struct QuantizeBytes<'a> {
     isa: Isa,
     weights: &'a [f32],
@@ -64,7 +61,7 @@ impl FormatVisitor for QuantizeBytes<'_> {
 
     fn visit<F: Format>(self) -> Self::Output {
         let blocks = self.weights.len() / F::WEIGHTS;
-        expect("bytes (of the blocks)", blocks * size_of::<F>(), self.bytes.len())?;
+        expect_length("bytes (of the blocks)", blocks * size_of::<F>(), self.bytes.len())?;
         let address = self.bytes.as_ptr().addr();
         let blocks: &mut [F] = bytemuck::try_cast_slice_mut(self.bytes)
             .map_err(|_| Error::Misaligned { address, ty: F::TYPE })?; // the length is right

@@ -10,7 +10,7 @@
 use warpdot_formats::{Format, RUN, reproducible};
 
 use crate::activations::ActivationOctet;
-use crate::isa::{OCTET, Simd, Unpacked, octet_blocks};
+use crate::isa::{OCTET, Simd, Unpacked, octet_blocks, padded_octet};
 
 /// Activation rows of a tile, at most.
 pub(crate) const MAX_COLUMNS: usize = 32;
@@ -91,14 +91,6 @@ fn accumulate<I: Simd, F: Format>(
 ) {
     let values = run_values::<I, F>(isa, weights, activations);
     isa.store(isa.fma(isa.load(&activations.scales), values, isa.load(chains)), chains);
-}
-
-/// Where k ends within an octet, zero weights make up the rest.
-#[cold]
-fn padded_octet<F: Format>(rest: &[F]) -> [F; OCTET] {
-    let mut octet = [F::zeroed(); OCTET];
-    octet[..rest.len()].copy_from_slice(rest);
-    octet
 }
 
 /// [`reproducible::run_value`] of eight runs.

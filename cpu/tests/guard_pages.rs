@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 
 use bytemuck::Pod;
 use common::{normal, weights};
-use warpdot_cpu::{Isa, Kernel, Problem, Routine, Workspace};
+use warpdot_cpu::{Isa, Kernel, Problem, Routine, Workspace, dequantize};
 use warpdot_formats::{Format, FormatVisitor, GgmlType};
 
 const PAGE: usize = 1 << 16; // a multiple of every platform's page
@@ -63,9 +63,10 @@ impl FormatVisitor for StaysWithin {
             for (m, n) in [(1, 1), (1, 5), (3, 4), (9, 6)] {
                 let problem = Problem { m, n, k: blocks * F::WEIGHTS };
                 let (w, x) = (weights::<F>(1, n, problem.k), normal(2, m * problem.k));
-                let y = vec![0.0f32; m * n];
-                let [mut for_w, mut for_x, mut for_y] =
-                    [size_of_val(&*w), size_of_val(&*x), size_of_val(&*y)].map(Guarded::new);
+                let (y, dequantized) = (vec![0.0f32; m * n], vec![0.0f32; n * problem.k]);
+                let sizes =
+                    [size_of_val(&*w), size_of_val(&*x), size_of_val(&*y), size_of_val(&*dequantized)];
+                let [mut for_w, mut for_x, mut for_y, mut for_dequantized] = sizes.map(Guarded::new);
                 for isa in Isa::available() {
                     for routine in [Routine::Gemv, Routine::Gemm] {
                         for at_end in [true, false] {
@@ -75,6 +76,10 @@ impl FormatVisitor for StaysWithin {
                                 .matmul(&mut Workspace::new(), problem, w, x, for_y.place(&y, at_end))
                                 .expect("a valid problem");
                         }
+                    }
+                    for at_end in [true, false] {
+                        let (w, out) = (for_w.place(&w, at_end), for_dequantized.place(&dequantized, at_end));
+                        dequantize(isa, w, out).expect("matching lengths");
                     }
                 }
             }

@@ -3,15 +3,13 @@
 //! Layouts as in ggml's `ggml-common.h`. An E2M1 number is 0, 0.5, 1, 1.5, 2, 3, 4 or 6 with a sign; codes are
 //! twice that and the scales half.
 
+use crate::codebooks::E2M1;
 use crate::lanes::{Lanes, reciprocal, round_to_byte};
 use crate::legacy::largest_magnitude;
-use crate::pack::{halves, nibble_pair};
+use crate::pack::{halves, nibble_pair, nibble_pairs};
 use crate::rows::Rows;
 use crate::swar::{byte, negate, splat, word};
 use crate::{Codes, Format, GgmlType, Importance, RUN, RunScales};
-
-/// What the 4-bit codes stand for, doubled.
-static E2M1: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
 /// The doubled E2M1 numbers of four nibbles, one in each byte.
 #[inline(always)]
@@ -24,28 +22,15 @@ fn e2m1(nibbles: u32) -> u32 {
     negate(magnitude, sign)
 }
 
-/// The same as floats.
-static NUMBERS: [f32; 16] = {
-    let mut numbers = [0.0; 16];
-    let mut code = 0;
-    while code < 16 {
-        numbers[code] = E2M1[code] as f32;
-        code += 1;
-    }
-    numbers
-};
-
-/// The code whose number times `unit` is nearest to `weight`; the first of equals.
+/// The code whose number times `unit`, a power of two, is nearest to `weight`; of equals that of the smaller magnitude.
 #[inline(always)]
 fn nearest(weight: f32, unit: f32) -> u8 {
-    let (mut code, mut least) = (0, f32::INFINITY);
-    for (candidate, number) in NUMBERS.iter().enumerate() {
-        let error = (unit * number - weight).abs();
-        if error < least {
-            (code, least) = (candidate as u8, error);
-        }
+    let mut code = 0;
+    for pair in E2M1[..8].windows(2) {
+        let middle = (f32::from(pair[0]) + f32::from(pair[1])) * (0.5 * unit); // exact
+        code += if weight.abs() > middle { 1 } else { 0 };
     }
-    code
+    code | if weight < 0.0 && code > 0 { 8 } else { 0 }
 }
 
 /// The doubled E2M1 number nearest to each magnitude.
@@ -126,8 +111,11 @@ impl Format for Mxfp4 {
         let exponent = (largest.to_bits() >> 23).saturating_sub(2) as u8;
         let mut block = Self { exponent, nibbles: [0; RUN / 2] };
         let unit = block.unit();
-        let codes = weights.map(|weight| nearest(weight, unit));
-        block.nibbles = core::array::from_fn(|i| nibble_pair(&codes, 16, i));
+        let mut codes = [0; RUN];
+        for (code, weight) in codes.iter_mut().zip(weights) {
+            *code = nearest(*weight, unit);
+        }
+        block.nibbles = nibble_pairs(&codes);
         block
     }
 }

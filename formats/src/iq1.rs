@@ -101,8 +101,9 @@ pub struct Iq1M {
 }
 
 impl Iq1M {
+    /// The scale of the groups' scales.
     #[inline(always)]
-    fn scale(&self) -> F16 {
+    pub fn scale(&self) -> F16 {
         let bits = |i: usize| self.groups[i] >> 12 << (4 * i);
         F16(bits(0) | bits(1) | bits(2) | bits(3))
     }

@@ -1,11 +1,11 @@
 //! Blocks of 32 weights with one half-precision scale: ggml's first formats.
 //!
-//! Layouts and, unless importance differs, quantization as in ggml's `ggml-common.h` and `ggml-quants.c`; the `gguf` Python package
-//! gives the same bits.
+//! Layouts and, unless importance differs, quantization as in ggml's `ggml-common.h` and `ggml-quants.c`; the `gguf`
+//! Python package gives the same bits.
 
 use crate::affine::Affine;
 use crate::lanes::reciprocal;
-use crate::pack::{bits, halves, nibble_pair};
+use crate::pack::{bits, halves, halves_of_bytes, nibble_pairs};
 use crate::swar::{nibbles, spread1, sub, word};
 use crate::symmetric::Symmetric;
 use crate::{Codes, F16, Format, GgmlType, Importance, RUN, RunScales};
@@ -44,7 +44,7 @@ impl Format for Q4_0 {
     #[inline(always)]
     fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
         let (scale, codes) = symmetric(weights, importance, 8);
-        Self { scale, nibbles: halves(|i| nibble_pair(&codes, 16, i)) }
+        Self { scale, nibbles: halves_of_bytes(&nibble_pairs(&codes)) }
     }
 }
 
@@ -84,7 +84,7 @@ impl Format for Q4_1 {
     #[inline(always)]
     fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
         let (scale, min, codes) = affine(weights, importance, 15);
-        Self { scale, min, nibbles: halves(|i| nibble_pair(&codes, 16, i)) }
+        Self { scale, min, nibbles: halves_of_bytes(&nibble_pairs(&codes)) }
     }
 }
 
@@ -124,7 +124,7 @@ impl Format for Q5_0 {
     #[inline(always)]
     fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
         let (scale, codes) = symmetric(weights, importance, 16);
-        Self { scale, high: halves(|i| bits(&codes, 4, i)), nibbles: halves(|i| nibble_pair(&codes, 16, i)) }
+        Self { scale, high: halves(|i| bits(&codes, 4, i)), nibbles: halves_of_bytes(&nibble_pairs(&codes)) }
     }
 }
 
@@ -170,7 +170,7 @@ impl Format for Q5_1 {
             scale,
             min,
             high: halves(|i| bits(&codes, 4, i)),
-            nibbles: halves(|i| nibble_pair(&codes, 16, i)),
+            nibbles: halves_of_bytes(&nibble_pairs(&codes)),
         }
     }
 }
@@ -211,7 +211,11 @@ impl Format for Q8_0 {
         let weights: &[f32; RUN] = weights.try_into().expect("32 weights");
         let scale = largest_magnitude(weights) / 127.0;
         let inverse = reciprocal(scale);
-        Self { scale: F16::from_f32(scale), codes: halves(|i| round_half_away(weights[i] * inverse) as u8) }
+        let mut codes = [0; RUN];
+        for (code, weight) in codes.iter_mut().zip(weights) {
+            *code = round_half_away(weight * inverse) as u8;
+        }
+        Self { scale: F16::from_f32(scale), codes: halves_of_bytes(&codes) }
     }
 }
 
@@ -221,7 +225,7 @@ fn five_bits(low: &[u16; RUN / 4], high: &[u16; 2], index: usize) -> u32 {
     nibbles(low, 0, index) | spread1(word(high, 0) >> (4 * index)) << 4
 }
 
-/// The weight of largest magnitude becomes code `-limit`, so that none of the `2 * limit` codes is out of
+/// The weight of largest magnitude, the first of equals, becomes code `-limit`, so that none of the `2 * limit` codes is out of
 /// reach; or, if importance differs, the scale is searched. The codes are given with `limit` added.
 #[inline(always)]
 fn symmetric<I: Importance>(weights: &[f32], importance: I, limit: u8) -> (F16, [u8; RUN]) {
@@ -232,16 +236,21 @@ fn symmetric<I: Importance>(weights: &[f32], importance: I, limit: u8) -> (F16, 
         let inverse = reciprocal(scale.to_f32());
         return (scale, weights.map(|weight| kind.code(weight, inverse).wrapping_add(limit)));
     }
-    let mut largest = weights[0];
-    for &weight in weights {
-        if weight.abs() > largest.abs() {
-            largest = weight;
-        }
-    }
+    let (min, max) = (smallest(weights), largest(weights));
+    let largest = if max > -min {
+        max
+    } else if -min > max {
+        min
+    } else {
+        first_of_magnitude(weights, max)
+    };
     let limit_f32 = f32::from(limit);
     let scale = largest / -limit_f32;
     let inverse = reciprocal(scale);
-    let codes = weights.map(|weight| ((weight * inverse + (limit_f32 + 0.5)) as u8).min(2 * limit - 1));
+    let mut codes = [0; RUN];
+    for (code, weight) in codes.iter_mut().zip(weights) {
+        *code = truncate(weight * inverse + (limit_f32 + 0.5)).min(2 * limit - 1);
+    }
     (F16::from_f32(scale), codes)
 }
 
@@ -257,25 +266,120 @@ fn affine<I: Importance>(weights: &[f32], importance: I, max_code: u8) -> (F16, 
         let inverse = reciprocal(scale.to_f32());
         return (scale, min, weights.map(|weight| kind.code(weight, inverse, -min.to_f32())));
     }
-    let (mut min, mut max) = (weights[0], weights[0]);
-    for &weight in weights {
-        min = if weight < min { weight } else { min };
-        max = if weight > max { weight } else { max };
-    }
-    let scale = (max - min) / f32::from(max_code);
+    let min = smallest(weights);
+    let scale = (largest(weights) - min) / f32::from(max_code);
     let inverse = reciprocal(scale);
-    let codes = weights.map(|weight| (((weight - min) * inverse + 0.5) as u8).min(max_code));
+    let mut codes = [0; RUN];
+    for (code, weight) in codes.iter_mut().zip(weights) {
+        *code = truncate((weight - min) * inverse + 0.5).min(max_code);
+    }
     (F16::from_f32(scale), F16::from_f32(min), codes)
 }
 
-/// The largest magnitude of `weights`.
+/// The first weight of this magnitude. Weights of opposite signs that are equally large are rare.
+#[cold]
+#[inline(never)]
+fn first_of_magnitude(weights: &[f32; RUN], magnitude: f32) -> f32 {
+    *weights.iter().find(|weight| weight.abs() == magnitude).unwrap_or(&weights[0])
+}
+
+/// The best of `numbers`, a multiple of eight of them: first of each lane of eight, then of these.
+#[inline(always)]
+fn best(numbers: impl Iterator<Item = [f32; 8]>, better: impl Fn(f32, f32) -> bool) -> f32 {
+    let best = |a: f32, b: f32| if better(b, a) { b } else { a };
+    let reduced = numbers.reduce(
+        #[inline(always)]
+        |mut lanes, numbers| {
+            for (lane, number) in lanes.iter_mut().zip(numbers) {
+                *lane = best(*lane, number);
+            }
+            lanes
+        },
+    );
+    let Some([a, b, c, d, e, f, g, h]) = reduced else { return 0.0 };
+    let [a, b, c, d] = [best(a, e), best(b, f), best(c, g), best(d, h)];
+    best(best(a, c), best(b, d))
+}
+
+/// The smallest weight; of zeros, any.
+#[inline(always)]
+fn smallest(weights: &[f32; RUN]) -> f32 {
+    best(
+        weights.as_chunks().0.iter().copied(),
+        #[inline(always)]
+        |a, b| a < b,
+    )
+}
+
+/// The largest weight; of zeros, any.
+#[inline(always)]
+fn largest(weights: &[f32; RUN]) -> f32 {
+    best(
+        weights.as_chunks().0.iter().copied(),
+        #[inline(always)]
+        |a, b| a > b,
+    )
+}
+
+/// The largest magnitude of `weights`, a multiple of eight of them.
+#[inline(always)]
 pub(crate) fn largest_magnitude(weights: &[f32]) -> f32 {
-    weights.iter().fold(0.0, |largest, weight| largest.max(weight.abs()))
+    best(
+        weights.as_chunks().0.iter().map(
+            #[inline(always)]
+            |weights| weights.map(f32::abs),
+        ),
+        #[inline(always)]
+        |a, b| a > b,
+    )
+}
+
+/// The integer part of a number from 0 to 255.
+///
+/// A cast would do the same, but also guard against all other numbers, one at a time.
+#[inline(always)]
+fn truncate(value: f32) -> u8 {
+    const SHIFT: f32 = 8_388_608.0; // 2^23: the last bit of the sum counts ones
+    let shifted = value + SHIFT;
+    let rounded_up = shifted - SHIFT > value;
+    shifted.to_bits().wrapping_sub(if rounded_up { 1 } else { 0 }) as u8
 }
 
 /// The nearest integer, ties away from zero, of a number of magnitude up to 127.
+#[inline(always)]
 pub(crate) fn round_half_away(value: f32) -> i8 {
-    let truncated = value as i8;
-    let beyond = value - f32::from(truncated); // exact
-    truncated + i8::from(beyond >= 0.5) - i8::from(beyond <= -0.5)
+    const SHIFT: f32 = 12_582_912.0; // 1.5 * 2^23: the same, for numbers of either sign
+    let shifted = value + SHIFT;
+    let beyond = value - (shifted - SHIFT); // exact; a half where a tie was rounded to even, towards zero
+    let up = if beyond == 0.5 && value > 0.0 { 1 } else { 0 };
+    let down = if beyond == -0.5 && value < 0.0 { 1 } else { 0 };
+    shifted.to_bits().wrapping_add(up).wrapping_sub(down) as i8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integer_parts_and_roundings_are_those_of_casts() {
+        for quarters in 0..4 * 127 {
+            let value = quarters as f32 / 4.0;
+            for value in [value.next_down().max(0.0), value, value.next_up()] {
+                assert_eq!(truncate(value), value as u8, "{value:e}");
+                for value in [value, -value] {
+                    assert_eq!(round_half_away(value), value.round() as i8, "{value:e}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_of_the_largest_gives_the_sign() {
+        for (i, j) in [(3, 20), (20, 3), (0, 31), (8, 16)] {
+            let mut weights = [0.25; RUN];
+            (weights[i], weights[j]) = (-2.0, 2.0);
+            let expected = if i < j { 0.25 } else { -0.25 };
+            assert_eq!(symmetric(&weights, crate::Equal, 8).0.to_f32(), expected);
+        }
+    }
 }

@@ -38,7 +38,7 @@ compile_error!("ggml's blocks are little-endian and are read in place: big-endia
 pub mod activation;
 mod affine;
 mod codebook;
-mod codebooks;
+pub mod codebooks;
 mod f16;
 #[macro_use]
 mod format;

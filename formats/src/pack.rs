@@ -15,6 +15,27 @@ pub(crate) fn halves<const COUNT: usize>(byte: impl Fn(usize) -> u8) -> [u16; CO
     halves
 }
 
+/// A string of bytes as half-words.
+#[inline(always)]
+pub(crate) fn halves_of_bytes<const BYTES: usize, const COUNT: usize>(bytes: &[u8; BYTES]) -> [u16; COUNT] {
+    const { assert!(BYTES == 2 * COUNT) };
+    let mut halves = [0; COUNT];
+    for (half, bytes) in halves.iter_mut().zip(bytes.as_chunks().0) {
+        *half = u16::from_le_bytes(*bytes);
+    }
+    halves
+}
+
+/// The codes of two halves of a run as the low and high halves of bytes.
+#[inline(always)]
+pub(crate) fn nibble_pairs(codes: &[u8; 32]) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    for i in 0..16 {
+        bytes[i] = codes[i] & 0x0f | codes[i + 16] << 4;
+    }
+    bytes
+}
+
 /// A string of words as half-words: the inverse of [`word`](crate::swar::word).
 #[inline(always)]
 pub(crate) fn halves_of_words<const COUNT: usize>(word: impl Fn(usize) -> u32) -> [u16; COUNT] {
@@ -49,5 +70,8 @@ pub(crate) fn bit_of_runs(codes: &[u8], bit: u32, index: usize) -> u8 {
 /// Byte `index` of a string of single bits, lowest first, one for each code's bit `bit`.
 #[inline(always)]
 pub(crate) fn bits(codes: &[u8], bit: u32, index: usize) -> u8 {
-    (0..8).fold(0, |byte, k| byte | (codes[8 * index + k] >> bit & 1) << k)
+    const LOWEST: u64 = u64::from_le_bytes([1; 8]);
+    let bits = u64::from_le_bytes(codes.as_chunks().0[index]) >> bit & LOWEST;
+    // The bit of byte k comes to bit 56 + k, and no two bits to the same place.
+    (bits.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
 }

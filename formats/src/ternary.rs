@@ -7,7 +7,7 @@ use crate::kquant::{SUPER_BLOCK, pairs_of_run};
 use crate::lanes::{Lanes, geometric, reciprocal};
 use crate::legacy::{largest_magnitude, round_half_away};
 use crate::levels::Levels;
-use crate::pack::{bit_pairs, bits, halves};
+use crate::pack::{bits, halves, halves_of_bytes};
 use crate::rows::Rows;
 use crate::scales::best_scale;
 use crate::swar::{byte, spread1, spread2, sub, word};
@@ -49,13 +49,19 @@ impl Format for Q1_0 {
     #[inline(always)]
     fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
         let weights: &[f32; Self::WEIGHTS] = weights.try_into().expect("128 weights");
-        let positive = weights.map(|weight| u8::from(weight >= 0.0));
-        let (mut total, mut count) = (0.0, 0.0);
-        for (i, weight) in weights.iter().enumerate() {
-            total += weight.abs() * importance.of(i);
-            count += importance.of(i);
+        let mut positive = [0; Self::WEIGHTS];
+        for (positive, weight) in positive.iter_mut().zip(weights) {
+            *positive = u8::from(*weight >= 0.0);
         }
-        Self { scale: F16::from_f32(total / count), positive: halves(|i| bits(&positive, 0, i)) }
+        let (mut total, mut count) = ([0.0; 16], [0.0; 16]);
+        for (first, weights) in weights.as_chunks::<16>().0.iter().enumerate() {
+            for lane in 0..16 {
+                total[lane] += weights[lane].abs() * importance.of(16 * first + lane);
+                count[lane] += importance.of(16 * first + lane);
+            }
+        }
+        let mean = total.iter().sum::<f32>() / count.iter().sum::<f32>();
+        Self { scale: F16::from_f32(mean), positive: halves(|i| bits(&positive, 0, i)) }
     }
 }
 
@@ -171,25 +177,22 @@ impl Format for Tq1_0 {
     #[inline(always)]
     fn quantize_with<I: Importance>(weights: &[f32], _importance: I) -> Self {
         let (scale, codes) = ternary(weights);
+        let (wholes, rest) = codes.split_at(5 * 32);
+        let (halves_of_runs, rest) = rest.split_at(5 * 16);
         let mut values = [0u16; 52];
-        for place in 0..5 {
-            for run in 0..Self::RUNS {
-                for index in 0..8 {
-                    let (source, at) = Self::place(run, index);
-                    for k in 0..4 {
-                        if at == place {
-                            let value = &mut values[4 * source + k];
-                            *value = *value * 3 + u16::from(codes[32 * run + 4 * index + k]);
-                        }
-                    }
-                }
-            }
-        }
+        // The codes at each place, the highest first; see `place`.
+        add_digits(&mut values[..32], wholes);
+        add_digits(&mut values[32..48], halves_of_runs);
+        add_digits(&mut values[48..], rest);
         for value in &mut values[48..] {
             *value *= 3;
         }
         // The fraction is rounded up, so that the digits come out again.
-        Self { digits: halves(|i| (values[i] * 256).div_ceil(243) as u8), scale }
+        let mut digits = [0; 52];
+        for (digits, value) in digits.iter_mut().zip(values) {
+            *digits = (value * 256).div_ceil(243) as u8;
+        }
+        Self { digits: halves_of_bytes(&digits), scale }
     }
 }
 
@@ -227,14 +230,35 @@ impl Format for Tq2_0 {
     #[inline(always)]
     fn quantize_with<I: Importance>(weights: &[f32], _importance: I) -> Self {
         let (scale, codes) = ternary(weights);
-        Self { pairs: halves(|i| bit_pairs(&codes, i)), scale }
+        let mut pairs = [0; SUPER_BLOCK / 4];
+        for (pairs, codes) in pairs.chunks_exact_mut(32).zip(codes.chunks_exact(128)) {
+            for (i, pairs) in pairs.iter_mut().enumerate() {
+                *pairs = codes[i] | codes[i + 32] << 2 | codes[i + 64] << 4 | codes[i + 96] << 6;
+            }
+        }
+        Self { pairs: halves_of_bytes(&pairs), scale }
+    }
+}
+
+/// Adds a digit of base three to each value, as often as there are codes for all of them.
+#[inline(always)]
+fn add_digits(values: &mut [u16], codes: &[u8]) {
+    for codes in codes.chunks_exact(values.len()) {
+        for (value, code) in values.iter_mut().zip(codes) {
+            *value = *value * 3 + u16::from(*code);
+        }
     }
 }
 
 /// The nearest of -1, 0 and 1 times the largest magnitude, with 1 added.
+#[inline(always)]
 fn ternary(weights: &[f32]) -> (F16, [u8; SUPER_BLOCK]) {
     let weights: &[f32; SUPER_BLOCK] = weights.try_into().expect("256 weights");
     let scale = largest_magnitude(weights);
     let inverse = reciprocal(scale);
-    (F16::from_f32(scale), weights.map(|weight| (round_half_away(weight * inverse) + 1) as u8))
+    let mut codes = [0; SUPER_BLOCK];
+    for (code, weight) in codes.iter_mut().zip(weights) {
+        *code = (round_half_away(weight * inverse) + 1) as u8;
+    }
+    (F16::from_f32(scale), codes)
 }

@@ -1,17 +1,18 @@
 //! AVX2 with FMA and F16C: vectors of 256 bits.
 //!
-//! Codes are multiplied by `vpmaddubsw`, unsigned times signed bytes with pairs added to 16 bits. Formats
-//! with up to 6 bits are unpacked to unsigned codes, whose zero point is taken off the dot product by means
-//! of the activations' sums; that is exact, and four products fit 16 bits. Signed codes of 8 bits lend their
-//! sign to the activations.
+//! Codes are multiplied by `vpmaddubsw`, unsigned times signed bytes with pairs added to 16 bits. Unsigned codes
+//! ([`zero_point`]) have their zero point taken off the dot product by means of the activations' sums; that is
+//! exact, and four products fit 16 bits. Signed codes lend their sign to the activations.
 
 use std::arch::x86_64::*;
 
 use bytemuck::Pod;
-use warpdot_formats::{Format, GgmlType, Q4_0, Q4K, Q6K, RUN};
+use warpdot_formats::{Format, RUN};
 
 use super::simd::each;
-use super::{OCTET, Scales, Simd, Unpacked, run_of};
+use super::stream::{Line, Quarter};
+use super::x86::{PAIRS, Wide, unpack, zero_point};
+use super::{OCTET, Simd, Unpacked};
 use crate::activations::ActivationOctet;
 
 /// The CPU has AVX2, FMA and F16C.
@@ -25,16 +26,6 @@ impl Avx2 {
             && is_x86_feature_detected!("fma")
             && is_x86_feature_detected!("f16c");
         there.then_some(Self(()))
-    }
-}
-
-/// What an unsigned code of weight zero is, for formats that are unpacked to unsigned codes.
-const fn zero_point(ty: GgmlType) -> Option<i32> {
-    match ty {
-        GgmlType::Q4_0 => Some(8),
-        GgmlType::Q4K => Some(0),
-        GgmlType::Q6K => Some(32),
-        _ => None,
     }
 }
 
@@ -55,13 +46,7 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn unpack<F: Format>(self, blocks: &[F]) -> Unpacked<Self> {
-        match F::TYPE {
-            GgmlType::Q4_0 => self.unpack_q4_0(octet(blocks)),
-            GgmlType::Q4K => self.unpack_q4k(octet(blocks)),
-            GgmlType::Q6K => self.unpack_q6k(octet(blocks)),
-            GgmlType::Q8_0 => self.unpack_q8_0(octet(blocks)),
-            _ => self.unpack_any(blocks),
-        }
+        unpack(self, blocks)
     }
 
     #[inline(always)]
@@ -99,7 +84,8 @@ impl Simd for Avx2 {
             }
             if let Some(zero) = zero_point(F::TYPE) {
                 for (dots, sums) in dots.iter_mut().zip(self.integer_sums::<F>(activations)) {
-                    *dots = _mm256_sub_epi32(*dots, _mm256_mullo_epi32(_mm256_set1_epi32(zero), sums));
+                    *dots =
+                        _mm256_sub_epi32(*dots, _mm256_mullo_epi32(_mm256_set1_epi32(i32::from(zero)), sums));
                 }
             }
             [_mm256_cvtepi32_ps(dots[0]), _mm256_cvtepi32_ps(dots[1])]
@@ -138,6 +124,54 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        // SAFETY: `self` proves AVX.
+        unsafe { _mm256_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn values<F: Format>(self, codes: &Self::Codes, run: usize) -> [Self::F32; RUN / OCTET] {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let zero = _mm256_set1_epi8(zero_point(F::TYPE).unwrap_or(0) as i8);
+            self.numbers(_mm256_sub_epi8(codes[run], zero))
+        }
+    }
+
+    #[inline(always)]
+    fn to_f16(self, values: Self::F32) -> [u16; OCTET] {
+        let mut halves = [0; OCTET];
+        // SAFETY: `self` proves F16C; `halves` are 16 writable bytes.
+        unsafe {
+            let rounded = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(values);
+            _mm_storeu_si128(halves.as_mut_ptr().cast(), rounded);
+        }
+        halves
+    }
+
+    #[inline(always)]
+    unsafe fn stream(self, from: &[u8; size_of::<Line>()], to: &mut Line) {
+        let halves: &[[u8; 32]; 2] = bytemuck::cast_ref(from);
+        for (i, half) in halves.iter().enumerate() {
+            let half = self.load_256(half);
+            // SAFETY: `self` proves AVX; a line is 64 writable bytes and aligned to as many.
+            unsafe { _mm256_stream_si256(std::ptr::from_mut(to).cast::<__m256i>().add(i), half) };
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn stream_quarter(self, from: &[u8; size_of::<Quarter>()], to: &mut Quarter) {
+        // SAFETY: every x86-64 CPU has SSE2; a quarter is 16 writable bytes and aligned to as many.
+        unsafe { _mm_stream_si128(std::ptr::from_mut(to).cast(), self.load_128(from)) };
+    }
+
+    #[inline(always)]
+    fn fence(self) {
+        // SAFETY: every x86-64 CPU has SSE.
+        unsafe { _mm_sfence() }
+    }
+
+    #[inline(always)]
     fn prefetch(self, address: *const u8) {
         // To the second level: a fetch to the first one would hold one of the few buffers for its misses for
         // all the time that memory takes.
@@ -146,14 +180,156 @@ impl Simd for Avx2 {
     }
 }
 
-/// `blocks` as the `N` blocks of format `G` that they are.
-#[inline(always)]
-pub(super) fn octet<F: Format, G: Format, const N: usize>(blocks: &[F]) -> &[G; N] {
-    const { assert!(N == OCTET / G::RUNS) };
-    bytemuck::cast_slice(blocks).try_into().expect("an octet of blocks")
+impl Wide for Avx2 {
+    type Bytes = [__m256i; 2];
+
+    const SIGN: u8 = 0;
+
+    #[inline(always)]
+    fn avx2(self) -> Avx2 {
+        self
+    }
+
+    #[inline(always)]
+    fn codes(self, pairs: [Self::Bytes; PAIRS]) -> Self::Codes {
+        let [[a, b], [c, d], [e, f], [g, h]] = pairs;
+        [a, b, c, d, e, f, g, h]
+    }
+
+    #[inline(always)]
+    fn join(self, first: __m256i, second: __m256i) -> Self::Bytes {
+        [first, second]
+    }
+
+    #[inline(always)]
+    fn twice(self, first: __m128i, second: __m128i) -> Self::Bytes {
+        // SAFETY: `self` proves AVX2.
+        unsafe { [_mm256_broadcastsi128_si256(first), _mm256_broadcastsi128_si256(second)] }
+    }
+
+    #[inline(always)]
+    fn splat_16(self, value: u16) -> Self::Bytes {
+        // SAFETY: `self` proves AVX2.
+        unsafe { [_mm256_set1_epi16(value as i16); 2] }
+    }
+
+    #[inline(always)]
+    fn and(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes {
+        // SAFETY: `self` proves AVX2.
+        unsafe { [_mm256_and_si256(a[0], b[0]), _mm256_and_si256(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn or(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes {
+        // SAFETY: `self` proves AVX2.
+        unsafe { [_mm256_or_si256(a[0], b[0]), _mm256_or_si256(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn xor(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes {
+        // SAFETY: `self` proves AVX2.
+        unsafe { [_mm256_xor_si256(a[0], b[0]), _mm256_xor_si256(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn shr(self, a: Self::Bytes, by: [u64; 8]) -> Self::Bytes {
+        let by: [[u64; 4]; 2] = bytemuck::cast(by);
+        let by = [self.load_256(&by[0]), self.load_256(&by[1])];
+        // SAFETY: `self` proves AVX2.
+        unsafe { [_mm256_srlv_epi64(a[0], by[0]), _mm256_srlv_epi64(a[1], by[1])] }
+    }
+
+    #[inline(always)]
+    fn shl(self, a: Self::Bytes, by: [u64; 8]) -> Self::Bytes {
+        let by: [[u64; 4]; 2] = bytemuck::cast(by);
+        let by = [self.load_256(&by[0]), self.load_256(&by[1])];
+        // SAFETY: `self` proves AVX2.
+        unsafe { [_mm256_sllv_epi64(a[0], by[0]), _mm256_sllv_epi64(a[1], by[1])] }
+    }
+
+    #[inline(always)]
+    fn add_8(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes {
+        // SAFETY: `self` proves AVX2.
+        unsafe { [_mm256_add_epi8(a[0], b[0]), _mm256_add_epi8(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn saturating_sub(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes {
+        // SAFETY: `self` proves AVX2.
+        unsafe { [_mm256_subs_epu8(a[0], b[0]), _mm256_subs_epu8(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn min(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes {
+        // SAFETY: `self` proves AVX2.
+        unsafe { [_mm256_min_epu8(a[0], b[0]), _mm256_min_epu8(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn mul_16(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes {
+        // SAFETY: `self` proves AVX2.
+        unsafe { [_mm256_mullo_epi16(a[0], b[0]), _mm256_mullo_epi16(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn look_up(self, table: &[i8; 16], indices: Self::Bytes) -> Self::Bytes {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let table = _mm256_broadcastsi128_si256(self.load_128(table));
+            [_mm256_shuffle_epi8(table, indices[0]), _mm256_shuffle_epi8(table, indices[1])]
+        }
+    }
+
+    #[inline(always)]
+    fn add_where(self, bits: u64, a: Self::Bytes, value: u8) -> Self::Bytes {
+        let mask = self.byte_mask(bits);
+        self.add_8(a, self.and(mask, self.splat_8(value)))
+    }
+
+    #[inline(always)]
+    fn negate_where(self, bits: u64, a: Self::Bytes) -> Self::Bytes {
+        let mask = self.byte_mask(bits);
+        let a = self.xor(a, mask);
+        // SAFETY: `self` proves AVX2.
+        unsafe { [_mm256_sub_epi8(a[0], mask[0]), _mm256_sub_epi8(a[1], mask[1])] }
+    }
 }
 
 impl Avx2 {
+    /// A byte of ones for each bit.
+    #[inline(always)]
+    fn byte_mask(self, bits: u64) -> [__m256i; 2] {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let byte_of =
+                _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+            each(
+                #[inline(always)]
+                |half| {
+                    let bits = _mm256_set1_epi32((bits >> (32 * half)) as i32);
+                    let own = _mm256_and_si256(_mm256_shuffle_epi8(bits, byte_of), bit);
+                    _mm256_cmpeq_epi8(own, bit)
+                },
+            )
+        }
+    }
+
+    /// 32 signed bytes as numbers.
+    #[inline(always)]
+    pub(super) fn numbers(self, codes: __m256i) -> [__m256; RUN / OCTET] {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let (low, high) = (_mm256_castsi256_si128(codes), _mm256_extracti128_si256::<1>(codes));
+            [
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(low)),
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(low, low))),
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(high)),
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(high, high))),
+            ]
+        }
+    }
+
     /// The 32 bytes of `from`.
     #[inline(always)]
     pub(super) fn load_256<T: Pod>(self, from: &T) -> __m256i {
@@ -181,159 +357,6 @@ impl Avx2 {
             } else {
                 [first, second]
             }
-        }
-    }
-
-    /// Scales without offsets.
-    #[inline(always)]
-    fn scales<I: Simd<F32 = __m256>>(self, scale: [__m256; 2]) -> Scales<I> {
-        // SAFETY: `self` proves AVX.
-        Scales { scale, offset: [unsafe { _mm256_setzero_ps() }; 2] }
-    }
-
-    /// Any format, by its portable definition.
-    #[inline(always)]
-    fn unpack_any<F: Format>(self, blocks: &[F]) -> Unpacked<Self> {
-        let codes = each(
-            #[inline(always)]
-            |run| {
-                let (block, run) = run_of(blocks, run);
-                self.load_256(&block.codes(run))
-            },
-        );
-        Unpacked { codes, scales: Scales::by_definition(self, blocks) }
-    }
-
-    /// The half-precision scales that eight blocks begin with.
-    #[inline(always)]
-    pub(super) fn leading_scales<I: Simd<F32 = __m256>, F: Format>(self, blocks: &[F; 8]) -> Scales<I> {
-        let bytes: &[u8] = bytemuck::cast_slice(blocks);
-        // 16 bytes that hold the scale of block i as their half-word i, so that all can be blended together.
-        let at = each::<__m128i, 8>(
-            #[inline(always)]
-            |i| {
-                let start = i * (size_of::<F>() - size_of::<u16>());
-                self.load_128::<[u8; 16]>(bytes[start..start + 16].try_into().expect("16 bytes"))
-            },
-        );
-        // SAFETY: `self` proves AVX2 and F16C.
-        unsafe {
-            let (ab, cd) = (_mm_blend_epi16::<0x02>(at[0], at[1]), _mm_blend_epi16::<0x08>(at[2], at[3]));
-            let (ef, gh) = (_mm_blend_epi16::<0x20>(at[4], at[5]), _mm_blend_epi16::<0x80>(at[6], at[7]));
-            let (abcd, efgh) = (_mm_blend_epi16::<0x0c>(ab, cd), _mm_blend_epi16::<0xc0>(ef, gh));
-            let scale = _mm256_cvtph_ps(_mm_blend_epi16::<0xf0>(abcd, efgh));
-            self.scales([scale, _mm256_setzero_ps()])
-        }
-    }
-
-    #[inline(always)]
-    fn unpack_q4_0(self, blocks: &[Q4_0; 8]) -> Unpacked<Self> {
-        // SAFETY: `self` proves AVX2.
-        let codes = unsafe {
-            let shifts = _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4);
-            each(
-                #[inline(always)]
-                |run| {
-                    let twice = _mm256_broadcastsi128_si256(self.load_128(&blocks[run].nibbles));
-                    _mm256_and_si256(_mm256_srlv_epi32(twice, shifts), _mm256_set1_epi8(0x0f))
-                },
-            )
-        };
-        Unpacked { codes, scales: self.leading_scales(blocks) }
-    }
-
-    #[inline(always)]
-    fn unpack_q8_0(self, blocks: &[warpdot_formats::Q8_0; 8]) -> Unpacked<Self> {
-        let codes = each(
-            #[inline(always)]
-            |run| self.load_256(&blocks[run].codes),
-        );
-        Unpacked { codes, scales: self.leading_scales(blocks) }
-    }
-
-    #[inline(always)]
-    fn unpack_q4k(self, [block]: &[Q4K; 1]) -> Unpacked<Self> {
-        let bytes: &[[u16; 16]; 4] = bytemuck::cast_ref(&block.nibbles);
-        // SAFETY: `self` proves AVX2.
-        let codes = unsafe {
-            let mask = _mm256_set1_epi8(0x0f);
-            each(
-                #[inline(always)]
-                |run| {
-                    let both = self.load_256(&bytes[run / 2]);
-                    let moved = if run % 2 == 0 { both } else { _mm256_srli_epi16::<4>(both) };
-                    _mm256_and_si256(moved, mask)
-                },
-            )
-        };
-        Unpacked { codes, scales: self.scales_q4k(block) }
-    }
-
-    #[inline(always)]
-    pub(super) fn scales_q4k<I: Simd<F32 = __m256>>(self, block: &Q4K) -> Scales<I> {
-        // SAFETY: `self` proves AVX2 and F16C.
-        unsafe {
-            // Two half-precision scales, then three words of four groups each; see `Q4K::groups`. The words
-            // of the result: scales of groups 0 to 3 and 4 to 7, minima of groups 0 to 3 and 4 to 7.
-            let [header, ..] = bytemuck::cast_ref::<Q4K, [[u8; 16]; 9]>(block);
-            let header = self.load_128(header);
-            let low = _mm_shuffle_epi32::<0b11_10_11_01>(header);
-            let low = _mm_srlv_epi32(low, _mm_setr_epi32(0, 0, 0, 4));
-            let low = _mm_and_si128(low, _mm_setr_epi32(0x3f3f_3f3f, 0x0f0f_0f0f, 0x3f3f_3f3f, 0x0f0f_0f0f));
-            let high = _mm_srli_epi32::<2>(_mm_shuffle_epi32::<0b10_00_01_00>(header));
-            let groups =
-                _mm_or_si128(low, _mm_and_si128(high, _mm_setr_epi32(0, 0x3030_3030, 0, 0x3030_3030)));
-            let scales = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(groups));
-            let mins = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_unpackhi_epi64(groups, groups)));
-
-            let header = _mm_cvtph_ps(header);
-            let scale = _mm256_broadcastss_ps(header);
-            let min = _mm256_broadcastss_ps(_mm_xor_ps(_mm_movehdup_ps(header), _mm_set1_ps(-0.0)));
-            Scales {
-                scale: [_mm256_mul_ps(scale, scales), _mm256_setzero_ps()],
-                offset: [_mm256_mul_ps(min, mins), _mm256_setzero_ps()],
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn unpack_q6k(self, [block]: &[Q6K; 1]) -> Unpacked<Self> {
-        let low: &[[u16; 16]; 4] = bytemuck::cast_ref(&block.low);
-        let high: &[[u16; 16]; 2] = bytemuck::cast_ref(&block.high);
-        // SAFETY: `self` proves AVX2.
-        let codes = unsafe {
-            let (nibble, pair) = (_mm256_set1_epi8(0x0f), _mm256_set1_epi8(0x30));
-            each(
-                #[inline(always)]
-                |run| {
-                    let (half, run) = (run / 4, run % 4);
-                    let low = self.load_256(&low[half * 2 + run % 2]);
-                    let low = if run < 2 { low } else { _mm256_srli_epi16::<4>(low) };
-                    let high = self.load_256(&high[half]);
-                    let high = match run {
-                        0 => _mm256_slli_epi16::<4>(high),
-                        1 => _mm256_slli_epi16::<2>(high),
-                        2 => high,
-                        _ => _mm256_srli_epi16::<2>(high),
-                    };
-                    _mm256_or_si256(_mm256_and_si256(low, nibble), _mm256_and_si256(high, pair))
-                },
-            )
-        };
-        Unpacked { codes, scales: self.scales_q6k(block) }
-    }
-
-    #[inline(always)]
-    pub(super) fn scales_q6k<I: Simd<F32 = __m256>>(self, block: &Q6K) -> Scales<I> {
-        // SAFETY: `self` proves AVX2 and F16C.
-        unsafe {
-            let scale = _mm256_broadcastss_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(block.scale.0))));
-            // Even bytes belong to first halves of runs, odd ones to second halves.
-            let groups = _mm256_cvtepi8_epi16(self.load_128(&block.groups));
-            let first = _mm256_srai_epi32::<16>(_mm256_slli_epi32::<16>(groups));
-            let second = _mm256_srai_epi32::<16>(groups);
-            let (first, second) = (_mm256_cvtepi32_ps(first), _mm256_cvtepi32_ps(second));
-            self.scales([_mm256_mul_ps(scale, first), _mm256_mul_ps(scale, second)])
         }
     }
 }

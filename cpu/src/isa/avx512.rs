@@ -5,11 +5,11 @@
 
 use std::arch::x86_64::*;
 
-use warpdot_formats::{Format, GgmlType, Q4_0, Q4K, Q6K, Q8_0, RUN};
+use warpdot_formats::{Format, RUN};
 
-use super::avx2::octet;
-use super::simd::each;
-use super::{Avx2, OCTET, Scales, Simd, Unpacked, run_of};
+use super::stream::{Line, Quarter};
+use super::x86::{PAIRS, Wide, unpack, zero_point};
+use super::{Avx2, OCTET, Simd, Unpacked};
 use crate::activations::ActivationOctet;
 
 /// The CPU has AVX-512 F, BW, VL and VNNI, beside what [`Avx2`] stands for.
@@ -29,13 +29,11 @@ impl Avx512Vnni {
     }
 }
 
-/// What the unsigned code of weight zero is.
-const fn zero_point(ty: GgmlType) -> i32 {
-    match ty {
-        GgmlType::Q4_0 => 8,
-        GgmlType::Q4K => 0,
-        GgmlType::Q6K => 32,
-        _ => 128,
+/// The unsigned code of weight zero: signed codes are raised by 128.
+const fn zero<F: Format>() -> u8 {
+    match zero_point(F::TYPE) {
+        Some(zero) => zero,
+        None => Avx512Vnni::SIGN,
     }
 }
 
@@ -56,13 +54,7 @@ impl Simd for Avx512Vnni {
 
     #[inline(always)]
     fn unpack<F: Format>(self, blocks: &[F]) -> Unpacked<Self> {
-        match F::TYPE {
-            GgmlType::Q4_0 => self.unpack_q4_0(octet(blocks)),
-            GgmlType::Q4K => self.unpack_q4k(octet(blocks)),
-            GgmlType::Q6K => self.unpack_q6k(octet(blocks)),
-            GgmlType::Q8_0 => self.unpack_q8_0(octet(blocks)),
-            _ => self.unpack_any(blocks),
-        }
+        unpack(self, blocks)
     }
 
     #[inline(always)]
@@ -91,8 +83,8 @@ impl Simd for Avx512Vnni {
                 let all = _mm512_permutexvar_epi32(order, all);
                 [_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64::<1>(all)]
             };
-            if zero_point(F::TYPE) != 0 {
-                let zero = _mm256_set1_epi32(zero_point(F::TYPE));
+            if zero::<F>() != 0 {
+                let zero = _mm256_set1_epi32(i32::from(zero::<F>()));
                 for (dots, sums) in dots.iter_mut().zip(self.avx2.integer_sums::<F>(activations)) {
                     *dots = _mm256_sub_epi32(*dots, _mm256_mullo_epi32(zero, sums));
                 }
@@ -127,109 +119,156 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        Simd::add(self.avx2, a, b)
+    }
+
+    #[inline(always)]
+    fn values<F: Format>(self, codes: &Self::Codes, run: usize) -> [Self::F32; RUN / OCTET] {
+        // SAFETY: `self` proves AVX-512 F and BW.
+        unsafe {
+            let pair = _mm512_sub_epi8(codes[run / 2], _mm512_set1_epi8(zero::<F>() as i8));
+            self.avx2.numbers(if run % 2 == 0 {
+                _mm512_castsi512_si256(pair)
+            } else {
+                _mm512_extracti64x4_epi64::<1>(pair)
+            })
+        }
+    }
+
+    #[inline(always)]
+    fn to_f16(self, values: Self::F32) -> [u16; OCTET] {
+        self.avx2.to_f16(values)
+    }
+
+    #[inline(always)]
+    unsafe fn stream(self, from: &[u8; size_of::<Line>()], to: &mut Line) {
+        // SAFETY: `self` proves AVX-512 F; a line is 64 writable bytes and aligned to as many.
+        unsafe {
+            let line = _mm512_loadu_si512(from.as_ptr().cast());
+            _mm512_stream_si512(std::ptr::from_mut(to).cast(), line);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn stream_quarter(self, from: &[u8; size_of::<Quarter>()], to: &mut Quarter) {
+        // SAFETY: the caller keeps the contract.
+        unsafe { self.avx2.stream_quarter(from, to) };
+    }
+
+    #[inline(always)]
+    fn fence(self) {
+        self.avx2.fence();
+    }
+
+    #[inline(always)]
     fn prefetch(self, address: *const u8) {
         self.avx2.prefetch(address);
     }
 }
 
-impl Avx512Vnni {
-    /// Any format, by its portable definition.
+impl Wide for Avx512Vnni {
+    type Bytes = __m512i;
+
+    const SIGN: u8 = 0x80;
+
     #[inline(always)]
-    fn unpack_any<F: Format>(self, blocks: &[F]) -> Unpacked<Self> {
-        let codes = each(
-            #[inline(always)]
-            |pair| {
-                let ((a, run_a), (b, run_b)) = (run_of(blocks, 2 * pair), run_of(blocks, 2 * pair + 1));
-                self.unsigned(self.avx2.load_256(&a.codes(run_a)), self.avx2.load_256(&b.codes(run_b)))
-            },
-        );
-        Unpacked { codes, scales: Scales::by_definition(self, blocks) }
+    fn avx2(self) -> Avx2 {
+        self.avx2
     }
 
-    /// The signed codes of two runs, raised by 128.
     #[inline(always)]
-    fn unsigned(self, a: __m256i, b: __m256i) -> __m512i {
+    fn codes(self, pairs: [Self::Bytes; PAIRS]) -> Self::Codes {
+        pairs
+    }
+
+    #[inline(always)]
+    fn join(self, first: __m256i, second: __m256i) -> Self::Bytes {
         // SAFETY: `self` proves AVX-512 F.
-        unsafe {
-            let both = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), b);
-            _mm512_xor_si512(both, _mm512_set1_epi8(i8::MIN))
-        }
+        unsafe { _mm512_inserti64x4::<1>(_mm512_castsi256_si512(first), second) }
     }
 
     #[inline(always)]
-    fn unpack_q8_0(self, blocks: &[Q8_0; 8]) -> Unpacked<Self> {
-        let codes = each(
-            #[inline(always)]
-            |pair| {
-                let [a, b] = [&blocks[2 * pair], &blocks[2 * pair + 1]];
-                self.unsigned(self.avx2.load_256(&a.codes), self.avx2.load_256(&b.codes))
-            },
-        );
-        Unpacked { codes, scales: self.avx2.leading_scales(blocks) }
+    fn twice(self, first: __m128i, second: __m128i) -> Self::Bytes {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_mask_broadcast_i32x4(_mm512_broadcast_i32x4(first), 0xff00, second) }
     }
 
     #[inline(always)]
-    fn unpack_q4_0(self, blocks: &[Q4_0; 8]) -> Unpacked<Self> {
-        let codes = each(
-            #[inline(always)]
-            |pair| {
-                let a = self.avx2.load_128(&blocks[2 * pair].nibbles);
-                let b = self.avx2.load_128(&blocks[2 * pair + 1].nibbles);
-                // SAFETY: `self` proves AVX-512 F.
-                unsafe {
-                    let twice = _mm512_mask_broadcast_i32x4(_mm512_broadcast_i32x4(a), 0xff00, b);
-                    let shifts = _mm512_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4, 0, 0, 0, 0, 4, 4, 4, 4);
-                    _mm512_and_si512(_mm512_srlv_epi32(twice, shifts), _mm512_set1_epi8(0x0f))
-                }
-            },
-        );
-        Unpacked { codes, scales: self.avx2.leading_scales(blocks) }
+    fn splat_16(self, value: u16) -> Self::Bytes {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_set1_epi16(value as i16) }
     }
 
     #[inline(always)]
-    fn unpack_q4k(self, [block]: &[Q4K; 1]) -> Unpacked<Self> {
-        let bytes: &[[u16; 16]; 4] = bytemuck::cast_ref(&block.nibbles);
-        let codes = each(
-            #[inline(always)]
-            |pair| {
-                let both = self.avx2.load_256(&bytes[pair]);
-                // SAFETY: `self` proves AVX-512 F.
-                unsafe {
-                    let shifts = _mm512_setr_epi64(0, 0, 0, 0, 4, 4, 4, 4);
-                    let moved = _mm512_srlv_epi64(_mm512_broadcast_i64x4(both), shifts);
-                    _mm512_and_si512(moved, _mm512_set1_epi8(0x0f))
-                }
-            },
-        );
-        Unpacked { codes, scales: self.avx2.scales_q4k(block) }
+    fn and(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_and_si512(a, b) }
     }
 
     #[inline(always)]
-    fn unpack_q6k(self, [block]: &[Q6K; 1]) -> Unpacked<Self> {
-        let low: &[[u16; 32]; 2] = bytemuck::cast_ref(&block.low);
-        let high: &[[u16; 16]; 2] = bytemuck::cast_ref(&block.high);
-        let codes = each(
-            #[inline(always)]
-            |pair| {
-                let (half, late) = (pair / 2, pair % 2 == 1);
-                let high = self.avx2.load_256(&high[half]);
-                // SAFETY: `self` proves AVX-512 F; the load is of 64 readable bytes.
-                unsafe {
-                    let low = _mm512_loadu_si512(low[half].as_ptr().cast());
-                    let high = _mm512_broadcast_i64x4(high);
-                    // Each run's bit pair to bits 4 and 5.
-                    let (low, high) = if late {
-                        let shifts = _mm512_setr_epi64(0, 0, 0, 0, 2, 2, 2, 2);
-                        (_mm512_srli_epi16::<4>(low), _mm512_srlv_epi64(high, shifts))
-                    } else {
-                        let shifts = _mm512_setr_epi64(4, 4, 4, 4, 2, 2, 2, 2);
-                        (low, _mm512_sllv_epi64(high, shifts))
-                    };
-                    let high = _mm512_and_si512(high, _mm512_set1_epi8(0x30));
-                    _mm512_or_si512(_mm512_and_si512(low, _mm512_set1_epi8(0x0f)), high)
-                }
-            },
-        );
-        Unpacked { codes, scales: self.avx2.scales_q6k(block) }
+    fn or(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_or_si512(a, b) }
+    }
+
+    #[inline(always)]
+    fn xor(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_xor_si512(a, b) }
+    }
+
+    #[inline(always)]
+    fn shr(self, a: Self::Bytes, by: [u64; 8]) -> Self::Bytes {
+        // SAFETY: `self` proves AVX-512 F; the load is of 64 readable bytes.
+        unsafe { _mm512_srlv_epi64(a, _mm512_loadu_si512(by.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn shl(self, a: Self::Bytes, by: [u64; 8]) -> Self::Bytes {
+        // SAFETY: `self` proves AVX-512 F; the load is of 64 readable bytes.
+        unsafe { _mm512_sllv_epi64(a, _mm512_loadu_si512(by.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn add_8(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes {
+        // SAFETY: `self` proves AVX-512 BW.
+        unsafe { _mm512_add_epi8(a, b) }
+    }
+
+    #[inline(always)]
+    fn saturating_sub(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes {
+        // SAFETY: `self` proves AVX-512 BW.
+        unsafe { _mm512_subs_epu8(a, b) }
+    }
+
+    #[inline(always)]
+    fn min(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes {
+        // SAFETY: `self` proves AVX-512 BW.
+        unsafe { _mm512_min_epu8(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul_16(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes {
+        // SAFETY: `self` proves AVX-512 BW.
+        unsafe { _mm512_mullo_epi16(a, b) }
+    }
+
+    #[inline(always)]
+    fn look_up(self, table: &[i8; 16], indices: Self::Bytes) -> Self::Bytes {
+        // SAFETY: `self` proves AVX-512 BW.
+        unsafe { _mm512_shuffle_epi8(_mm512_broadcast_i32x4(self.avx2.load_128(table)), indices) }
+    }
+
+    #[inline(always)]
+    fn add_where(self, bits: u64, a: Self::Bytes, value: u8) -> Self::Bytes {
+        // SAFETY: `self` proves AVX-512 BW.
+        unsafe { _mm512_mask_add_epi8(a, bits, a, self.splat_8(value)) }
+    }
+
+    #[inline(always)]
+    fn negate_where(self, bits: u64, a: Self::Bytes) -> Self::Bytes {
+        // SAFETY: `self` proves AVX-512 BW.
+        unsafe { _mm512_mask_sub_epi8(a, bits, _mm512_setzero_si512(), a) }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::array::from_fn;
 
-use warpdot_formats::{Codes, Format, RUN, reproducible};
+use warpdot_formats::{Codes, Format, RUN, code_bytes, reproducible};
 
 use super::{OCTET, Scales, Simd, Unpacked, run_of};
 use crate::activations::ActivationOctet;
@@ -71,6 +71,16 @@ impl Simd for Portable {
     #[inline(always)]
     fn fma(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32 {
         from_fn(|i| reproducible::fma(a[i], b[i], c[i]))
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        from_fn(|i| a[i] + b[i])
+    }
+
+    #[inline(always)]
+    fn values<F: Format>(self, codes: &Self::Codes, run: usize) -> [Self::F32; RUN / OCTET] {
+        bytemuck::cast(code_bytes(&codes[run]).map(f32::from))
     }
 
     #[inline(always)]

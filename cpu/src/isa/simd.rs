@@ -1,7 +1,8 @@
 //! What the algorithm asks of an instruction set.
 
-use warpdot_formats::{Format, RunScales};
+use warpdot_formats::{F16, Format, RUN, RunScales};
 
+use super::stream::{Line, Quarter};
 use crate::activations::ActivationOctet;
 
 /// Consecutive runs that are worked on at once, one in each lane of a vector of eight: 256 weights, which is
@@ -18,6 +19,14 @@ pub(crate) const fn octet_blocks<F: Format>() -> usize {
 #[inline(always)]
 pub(crate) fn run_of<F: Format>(blocks: &[F], run: usize) -> (&F, usize) {
     (&blocks[run / F::RUNS], run % F::RUNS)
+}
+
+/// An octet that starts with the blocks of `rest`; zero weights make up the others.
+#[cold]
+pub(crate) fn padded_octet<F: Format>(rest: &[F]) -> [F; OCTET] {
+    let mut octet = [F::zeroed(); OCTET];
+    octet[..rest.len()].copy_from_slice(rest);
+    octet
 }
 
 /// `[f(0), f(1), ...]`, with the promise to inline it: vector code that is not inlined into its caller's
@@ -97,8 +106,67 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `a * b`.
     fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
 
+    /// `a + b`.
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
+
     /// `a * b + c`, rounded once.
     fn fma(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+
+    /// `value` in all lanes.
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::F32 {
+        self.load(&[value; OCTET])
+    }
+
+    /// The codes of a run as numbers.
+    fn values<F: Format>(self, codes: &Self::Codes, run: usize) -> [Self::F32; RUN / OCTET];
+
+    /// The nearest half-precision numbers, ties to even.
+    #[inline(always)]
+    fn to_f16(self, values: Self::F32) -> [u16; OCTET] {
+        self.lanes(values).map(|value| F16::from_f32(value).0)
+    }
+
+    /// The nearest numbers of bfloat16, the upper halves of `f32`s, ties to even.
+    #[inline(always)]
+    fn to_bf16(self, values: Self::F32) -> [u16; OCTET] {
+        self.lanes(values).map(|value| {
+            let bits = value.to_bits();
+            let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+            let quiet = bits >> 16 | 0x40;
+            (if value.is_nan() { quiet } else { rounded }) as u16
+        })
+    }
+
+    /// The lanes one by one.
+    #[inline(always)]
+    fn lanes(self, values: Self::F32) -> [f32; OCTET] {
+        let mut lanes = [0.0; OCTET];
+        self.store(values, &mut lanes);
+        lanes
+    }
+
+    /// Copies a line past the caches.
+    ///
+    /// # Safety
+    /// The same thread must call [`fence`](Self::fence) before anything else reads or writes the line.
+    #[inline(always)]
+    unsafe fn stream(self, from: &[u8; size_of::<Line>()], to: &mut Line) {
+        to.0 = *from;
+    }
+
+    /// Copies a quarter of a line past the caches.
+    ///
+    /// # Safety
+    /// As [`stream`](Self::stream).
+    #[inline(always)]
+    unsafe fn stream_quarter(self, from: &[u8; size_of::<Quarter>()], to: &mut Quarter) {
+        to.0 = *from;
+    }
+
+    /// Brings what was streamed into the order of all other memory accesses.
+    #[inline(always)]
+    fn fence(self) {}
 
     /// Hints that the cache line at `address`, which need not be valid, will be read some microseconds later.
     fn prefetch(self, address: *const u8);

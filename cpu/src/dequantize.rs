@@ -1,0 +1,322 @@
+//! Weights of whole matrices become floating-point numbers, in parallel, by the unpacking that products use.
+
+use half::{bf16, f16};
+use rayon::prelude::*;
+use warpdot_formats::{Format, FormatVisitor, GgmlType, RUN};
+
+use crate::bytes::{blocks_of_bytes, expect_length};
+use crate::isa::{IsaVisitor, OCTET, Scales, Simd, octet_blocks, padded_octet, streaming};
+use crate::{Error, Isa};
+
+/// Weights in an octet.
+const WEIGHTS: usize = OCTET * RUN;
+
+/// Conversions of fewer weights than this stay on one thread.
+const SMALL: usize = 1 << 16;
+
+/// Weights that a thread takes at once, at most.
+const TASK: usize = 1 << 18;
+
+/// Weights that are dequantized before they are rounded or copied past the caches: so few that memory takes them while
+/// the next are dequantized.
+const PIECE: usize = 2 * WEIGHTS;
+
+/// Numbers of more bytes than this would only drive each other out of the caches.
+const LARGE: usize = 1 << 24;
+
+/// A type of number that weights can be dequantized to: `f32`, `f16` or `bf16`. To the latter two they are rounded,
+/// ties to even.
+pub trait Float: sealed::Float {}
+
+impl<T: sealed::Float> Float for T {}
+
+use sealed::Kind;
+
+mod sealed {
+    use super::{Bytes, Error, GgmlType, Isa, bf16, f16};
+
+    /// Which type a [`Float`] is.
+    #[derive(Clone, Copy)]
+    pub enum Kind {
+        F32,
+        F16,
+        Bf16,
+    }
+
+    pub trait Float: bytemuck::Pod + Send + Sync {
+        const KIND: Kind;
+
+        /// [`dequantize_bytes`](super::dequantize_bytes), compiled here once and not by every dependant.
+        fn dequantize_bytes(isa: Isa, ty: GgmlType, bytes: &[u8], out: &mut [Self]) -> Result<(), Error>;
+    }
+
+    macro_rules! floats {
+        ($($float:ty, $kind:ident;)*) => {
+            $(
+                impl Float for $float {
+                    const KIND: Kind = Kind::$kind;
+
+                    fn dequantize_bytes(
+                        isa: Isa,
+                        ty: GgmlType,
+                        bytes: &[u8],
+                        out: &mut [Self],
+                    ) -> Result<(), Error> {
+                        ty.visit(Bytes { isa, bytes, out })
+                    }
+                }
+            )*
+        };
+    }
+
+    floats! {
+        f32, F32;
+        f16, F16;
+        bf16, Bf16;
+    }
+}
+
+/// Writes the weights of `blocks` to `out`, by threads of rayon's current pool: the bits of [`Format::dequantize`],
+/// rounded where `T` is a half-precision type.
+///
+/// # Errors
+/// If `out` does not have as many elements as the blocks have weights.
+pub fn dequantize<F: Format, T: Float>(isa: Isa, blocks: &[F], out: &mut [T]) -> Result<(), Error> {
+    expect_length("out (weights of the blocks)", blocks.len().saturating_mul(F::WEIGHTS), out.len())?;
+    isa.visit(Dequantize { blocks, out });
+    Ok(())
+}
+
+/// [`dequantize`] of weights whose format is known only at run time.
+///
+/// # Errors
+/// As [`dequantize`], and if the bytes are not whole blocks or start at an odd address.
+pub fn dequantize_bytes<T: Float>(isa: Isa, ty: GgmlType, bytes: &[u8], out: &mut [T]) -> Result<(), Error> {
+    T::dequantize_bytes(isa, ty, bytes, out)
+}
+
+struct Bytes<'a, T> {
+    isa: Isa,
+    bytes: &'a [u8],
+    out: &'a mut [T],
+}
+
+impl<T: Float> FormatVisitor for Bytes<'_, T> {
+    type Output = Result<(), Error>;
+
+    fn visit<F: Format>(self) -> Self::Output {
+        dequantize(self.isa, blocks_of_bytes::<F>(self.bytes)?, self.out)
+    }
+}
+
+/// Weights of a task: whole octets, and several tasks for each thread.
+fn task_weights(weights: usize) -> usize {
+    const TASKS_PER_THREAD: usize = 4;
+    let threads = rayon::current_num_threads();
+    if weights < SMALL || threads == 1 {
+        return weights.next_multiple_of(WEIGHTS).max(WEIGHTS);
+    }
+    weights.div_ceil(threads * TASKS_PER_THREAD).next_multiple_of(PIECE).min(TASK)
+}
+
+struct Dequantize<'a, F, T> {
+    blocks: &'a [F],
+    out: &'a mut [T],
+}
+
+impl<F: Format, T: Float> IsaVisitor for Dequantize<'_, F, T> {
+    type Output = ();
+
+    fn visit<I: Simd>(self, isa: I) {
+        let (task, large) = (task_weights(self.out.len()), size_of_val(self.out) >= LARGE);
+        let work = |(out, blocks): (&mut [T], &[F])| match T::KIND {
+            Kind::F32 if !large => dequantize_piece(isa, blocks, bytemuck::cast_slice_mut(out)),
+            _ => dequantize_piecewise(isa, blocks, out, large),
+        };
+        if self.out.len() <= task {
+            work((self.out, self.blocks));
+        } else {
+            let blocks = self.blocks.par_chunks(task / F::WEIGHTS);
+            self.out.par_chunks_mut(task).zip(blocks).for_each(work);
+        }
+    }
+}
+
+/// Dequantizes blocks, a piece at a time that stays in the nearest cache until it is rounded and copied to `out`.
+fn dequantize_piecewise<I: Simd, F: Format, T: Float>(isa: I, blocks: &[F], out: &mut [T], large: bool) {
+    let mut exact = [0.0; PIECE];
+    let mut rounded = [T::zeroed(); PIECE];
+    streaming(isa, |past_caches| {
+        for (blocks, out) in blocks.chunks(PIECE / F::WEIGHTS).zip(out.chunks_mut(PIECE)) {
+            let (exact, rounded) = (&mut exact[..out.len()], &mut rounded[..out.len()]);
+            dequantize_piece(isa, blocks, exact);
+            let piece: &[T] = match T::KIND {
+                Kind::F32 => bytemuck::cast_slice(exact),
+                Kind::F16 | Kind::Bf16 => {
+                    round(isa, exact, rounded);
+                    rounded
+                }
+            };
+            if large {
+                isa.vectorize(
+                    #[inline(always)]
+                    || past_caches.copy(bytemuck::cast_slice(piece), bytemuck::cast_slice_mut(out)),
+                );
+            } else {
+                out.copy_from_slice(piece);
+            }
+        }
+    });
+}
+
+/// Dequantizes blocks.
+fn dequantize_piece<I: Simd, F: Format>(isa: I, blocks: &[F], out: &mut [f32]) {
+    let whole = blocks.chunks_exact(octet_blocks::<F>());
+    let rest = whole.remainder();
+    let (octets, tail) = out.as_chunks_mut::<WEIGHTS>();
+    isa.vectorize(
+        #[inline(always)]
+        || {
+            for (blocks, out) in whole.zip(octets) {
+                dequantize_octet(isa, blocks, out);
+            }
+        },
+    );
+    if !rest.is_empty() {
+        let mut out = [0.0; WEIGHTS];
+        dequantize_piece(isa, &padded_octet(rest)[..octet_blocks::<F>()], &mut out);
+        tail.copy_from_slice(&out[..tail.len()]);
+    }
+}
+
+#[inline(always)]
+fn dequantize_octet<I: Simd, F: Format>(isa: I, blocks: &[F], out: &mut [f32; WEIGHTS]) {
+    let unpacked = isa.unpack(blocks);
+    let Scales { scale, offset } = unpacked.scales;
+    let scales = [isa.lanes(scale[0]), isa.lanes(scale[1])];
+    let offsets = [isa.lanes(offset[0]), isa.lanes(offset[1])];
+    for (run, out) in out.as_chunks_mut::<RUN>().0.iter_mut().enumerate() {
+        let values = isa.values::<F>(&unpacked.codes, run);
+        for (i, out) in out.as_chunks_mut::<OCTET>().0.iter_mut().enumerate() {
+            let group = i * OCTET / F::GROUP;
+            let mut weights = isa.mul(isa.splat(scales[group][run]), values[i]);
+            if F::HAS_OFFSET {
+                weights = isa.add(weights, isa.splat(offsets[group][run]));
+            }
+            isa.store(weights, out);
+        }
+    }
+}
+
+/// Rounds numbers to a half-precision type.
+fn round<I: Simd, T: Float>(isa: I, numbers: &[f32], out: &mut [T]) {
+    let (eights, tail) = numbers.as_chunks::<OCTET>();
+    debug_assert!(tail.is_empty(), "weights come in runs");
+    isa.vectorize(
+        #[inline(always)]
+        || {
+            for (numbers, out) in eights.iter().zip(out.chunks_exact_mut(OCTET)) {
+                let numbers = isa.load(numbers);
+                let halves = match T::KIND {
+                    Kind::Bf16 => isa.to_bf16(numbers),
+                    _ => isa.to_f16(numbers),
+                };
+                bytemuck::cast_slice_mut::<T, u16>(out).copy_from_slice(&halves);
+            }
+        },
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+
+    /// Blocks of any bytes, at any address, past the caches and not.
+    struct EqualsTheDefinition;
+
+    impl FormatVisitor for EqualsTheDefinition {
+        type Output = ();
+
+        fn visit<F: Format>(self) {
+            let mut rng = StdRng::seed_from_u64(1);
+            // One piece and a bit, which is not a whole octet where blocks are small.
+            let mut blocks = vec![F::zeroed(); PIECE / F::WEIGHTS + octet_blocks::<F>() / 2 + 1];
+            rng.fill(bytemuck::cast_slice_mut::<F, u8>(&mut blocks));
+            let mut expected = vec![0.0; blocks.len() * F::WEIGHTS];
+            for (block, out) in blocks.iter().zip(expected.chunks_exact_mut(F::WEIGHTS)) {
+                block.dequantize(out);
+            }
+            assert!(expected.iter().any(|weight| weight.is_finite()));
+            let what = format!("{} with", F::NAME);
+            for isa in Isa::available() {
+                isa.visit(Compare {
+                    blocks: &blocks,
+                    expected: &expected,
+                    what: &format!("{what} {}", isa.name()),
+                });
+            }
+        }
+    }
+
+    struct Compare<'a, F> {
+        blocks: &'a [F],
+        expected: &'a [f32],
+        what: &'a str,
+    }
+
+    impl<F: Format> IsaVisitor for Compare<'_, F> {
+        type Output = ();
+
+        fn visit<I: Simd>(self, isa: I) {
+            for large in [false, true] {
+                for offset in [0, 1, 7] {
+                    self.with(isa, large, offset, f32::to_bits, |x| x);
+                    self.with(isa, large, offset, f16::to_bits, f16::from_f32);
+                    self.with(isa, large, offset, bf16::to_bits, bf16::from_f32);
+                }
+            }
+            let mut out = vec![0.0; self.expected.len()];
+            dequantize_piece(isa, self.blocks, &mut out);
+            self.same(&out, f32::to_bits, |x| x);
+        }
+    }
+
+    impl<F: Format> Compare<'_, F> {
+        fn with<I: Simd, T: Float + Into<f32>, B: PartialEq>(
+            &self,
+            isa: I,
+            large: bool,
+            offset: usize,
+            bits: impl Fn(T) -> B,
+            rounded: impl Fn(f32) -> T,
+        ) {
+            let mut out = vec![T::zeroed(); offset + self.expected.len()];
+            dequantize_piecewise(isa, self.blocks, &mut out[offset..], large);
+            self.same(&out[offset..], bits, rounded);
+        }
+
+        /// The same bits, except that every NaN is as good as any other.
+        fn same<T: Float + Into<f32>, B: PartialEq>(
+            &self,
+            found: &[T],
+            bits: impl Fn(T) -> B,
+            rounded: impl Fn(f32) -> T,
+        ) {
+            for (i, (&found, &expected)) in found.iter().zip(self.expected).enumerate() {
+                let (value, exact): (f32, f32) = (found.into(), rounded(expected).into());
+                let same = bits(found) == bits(rounded(expected)) || value.is_nan() && exact.is_nan();
+                assert!(same, "{}: weight {i} is {value:e}, not {exact:e}", self.what);
+            }
+        }
+    }
+
+    #[test]
+    fn weights_are_the_defined_ones() {
+        for ty in GgmlType::ALL {
+            ty.visit(EqualsTheDefinition);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Codes and scales of every format and instruction set against the definition.
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use warpdot_formats::{FormatVisitor, GgmlType, RUN, code_bytes};
+
+use super::*;
+use crate::Isa;
+use crate::isa::{IsaVisitor, octet_blocks};
+
+/// Compares an octet.
+struct Octet<'a, F>(&'a [F]);
+
+impl<F: Format> IsaVisitor for Octet<'_, F> {
+    type Output = ();
+
+    fn visit<I: Simd>(self, isa: I) {
+        let (codes, scale, offset) = isa.vectorize(
+            #[inline(always)]
+            || {
+                let unpacked = isa.unpack(self.0);
+                let codes: [[f32; RUN]; OCTET] = std::array::from_fn(|run| {
+                    bytemuck::cast(isa.values::<F>(&unpacked.codes, run).map(|v| isa.lanes(v)))
+                });
+                let Scales { scale, offset } = unpacked.scales;
+                (codes, scale.map(|v| isa.lanes(v)), offset.map(|v| isa.lanes(v)))
+            },
+        );
+        for (run, codes) in codes.iter().enumerate() {
+            let (block, within) = run_of(self.0, run);
+            let what = format!("{} run {run} of {:02x?}", F::NAME, bytemuck::cast_slice::<F, u8>(self.0));
+            assert_eq!(*codes, code_bytes(&block.codes(within)).map(f32::from), "codes of {what}");
+            let expected = block.scales(within);
+            for group in 0..RUN / F::GROUP {
+                for (found, expected, name) in [
+                    (scale[group][run], expected.scale[group], "scale"),
+                    (offset[group][run], expected.offset[group], "offset"),
+                ] {
+                    let same = found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan();
+                    assert!(same, "{name} {group} is {found:e}, not {expected:e}: {what}");
+                }
+            }
+        }
+    }
+}
+
+/// Octets of random bytes, of equal bytes, and of bytes that are mostly zeros or ones: scales of every kind among
+/// them, infinite, NaN and subnormal.
+struct Octets;
+
+impl FormatVisitor for Octets {
+    type Output = ();
+
+    fn visit<F: Format>(self) {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut blocks = vec![F::zeroed(); octet_blocks::<F>()];
+        for case in 0..3 * 256 {
+            let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut blocks);
+            match case % 3 {
+                0 => rng.fill(bytes),
+                1 => bytes.fill((case / 3) as u8),
+                _ => bytes.fill_with(|| match rng.random_range(0..8) {
+                    0 => rng.random(),
+                    other => {
+                        if (other + case / 3) % 2 == 0 {
+                            0x00
+                        } else {
+                            0xff
+                        }
+                    }
+                }),
+            }
+            for isa in Isa::available() {
+                isa.visit(Octet(&blocks));
+            }
+        }
+    }
+}
+
+#[test]
+fn codes_and_scales_are_the_defined_ones() {
+    for ty in GgmlType::ALL {
+        ty.visit(Octets);
+    }
+}
+
+/// What the products of unsigned codes rest on.
+struct Codes;
+
+impl FormatVisitor for Codes {
+    type Output = ();
+
+    fn visit<F: Format>(self) {
+        let Some(zero) = zero_point(F::TYPE) else { return };
+        let mut rng = StdRng::seed_from_u64(2);
+        let mut block = [F::zeroed()];
+        for _ in 0..1000 {
+            rng.fill(bytemuck::cast_slice_mut::<F, u8>(&mut block));
+            for code in (0..F::RUNS).flat_map(|run| code_bytes(&block[0].codes(run))) {
+                let unsigned = i32::from(code) + i32::from(zero);
+                assert!((0..64).contains(&unsigned), "{}: code {code} with zero point {zero}", F::NAME);
+            }
+        }
+    }
+}
+
+#[test]
+fn unsigned_codes_have_six_bits() {
+    for ty in GgmlType::ALL {
+        ty.visit(Codes);
+    }
+}
