@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use warpdot_formats::{Format, FormatVisitor, GgmlType, RUN};
 
 use crate::bytes::{blocks_of_bytes, expect_length};
-use crate::isa::{IsaVisitor, OCTET, Scales, Simd, octet_blocks, padded_octet, streaming};
+use crate::isa::{IsaVisitor, Line, OCTET, Scales, Simd, octet_blocks, padded_octet, streaming};
 use crate::{Error, Isa};
 
 /// Weights in an octet.
@@ -19,7 +19,7 @@ const TASK: usize = 1 << 18;
 
 /// Weights that are dequantized before they are rounded or copied past the caches: so few that memory takes them while
 /// the next are dequantized.
-const PIECE: usize = 2 * WEIGHTS;
+const PIECE: usize = 4 * WEIGHTS;
 
 /// Numbers of more bytes than this would only drive each other out of the caches.
 const LARGE: usize = 1 << 24;
@@ -142,31 +142,48 @@ impl<F: Format, T: Float> IsaVisitor for Dequantize<'_, F, T> {
     }
 }
 
-/// Dequantizes blocks, a piece at a time that stays in the nearest cache until it is rounded and copied to `out`.
+/// Dequantizes blocks, a piece at a time that stays in the nearest cache until it is copied to `out`.
 fn dequantize_piecewise<I: Simd, F: Format, T: Float>(isa: I, blocks: &[F], out: &mut [T], large: bool) {
     let mut exact = [0.0; PIECE];
-    let mut rounded = [T::zeroed(); PIECE];
+    // Numbers that are yet to be copied, because they do not fill a line of `out`, before those of a piece.
+    let mut waiting = 0;
+    let mut numbers = [T::zeroed(); PIECE + size_of::<Line>()];
+    let (mut left, mut out) = (out.len(), out);
     streaming(isa, |past_caches| {
-        for (blocks, out) in blocks.chunks(PIECE / F::WEIGHTS).zip(out.chunks_mut(PIECE)) {
-            let (exact, rounded) = (&mut exact[..out.len()], &mut rounded[..out.len()]);
-            dequantize_piece(isa, blocks, exact);
-            let piece: &[T] = match T::KIND {
-                Kind::F32 => bytemuck::cast_slice(exact),
+        for blocks in blocks.chunks(PIECE / F::WEIGHTS) {
+            let count = blocks.len() * F::WEIGHTS;
+            let piece = &mut numbers[waiting..][..count];
+            match T::KIND {
+                Kind::F32 => dequantize_piece(isa, blocks, bytemuck::cast_slice_mut(piece)),
                 Kind::F16 | Kind::Bf16 => {
-                    round(isa, exact, rounded);
-                    rounded
+                    dequantize_piece(isa, blocks, &mut exact[..count]);
+                    round(isa, &exact[..count], piece);
                 }
-            };
+            }
+            left -= count;
+            let there = waiting + count;
+            waiting = if left == 0 { 0 } else { beyond_last_line(&out[..there]) };
+            let (whole, rest) = std::mem::take(&mut out).split_at_mut(there - waiting);
+            out = rest;
             if large {
                 isa.vectorize(
                     #[inline(always)]
-                    || past_caches.copy(bytemuck::cast_slice(piece), bytemuck::cast_slice_mut(out)),
+                    || {
+                        let from = bytemuck::cast_slice(&numbers[..whole.len()]);
+                        past_caches.copy(from, bytemuck::cast_slice_mut(whole));
+                    },
                 );
             } else {
-                out.copy_from_slice(piece);
+                whole.copy_from_slice(&numbers[..whole.len()]);
             }
+            numbers.copy_within(there - waiting..there, 0);
         }
     });
+}
+
+/// How many numbers lie beyond the last boundary of lines.
+fn beyond_last_line<T>(numbers: &[T]) -> usize {
+    (numbers.as_ptr_range().end.addr() % size_of::<Line>() / size_of::<T>()).min(numbers.len())
 }
 
 /// Dequantizes blocks.

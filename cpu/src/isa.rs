@@ -27,7 +27,7 @@ pub use avx512::Avx512Vnni;
 pub(crate) use lanes::{Lanes, ROWS};
 pub use portable::Portable;
 pub(crate) use simd::{OCTET, Scales, Simd, Unpacked, octet_blocks, padded_octet, run_of};
-pub(crate) use stream::streaming;
+pub(crate) use stream::{Line, streaming};
 
 use crate::Error;
 

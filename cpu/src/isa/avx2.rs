@@ -10,7 +10,7 @@ use bytemuck::Pod;
 use warpdot_formats::{Format, RUN};
 
 use super::simd::each;
-use super::stream::{Line, Quarter};
+use super::stream::Line;
 use super::x86::{PAIRS, Wide, unpack, zero_point};
 use super::{OCTET, Simd, Unpacked};
 use crate::activations::ActivationOctet;
@@ -157,12 +157,6 @@ impl Simd for Avx2 {
             // SAFETY: `self` proves AVX; a line is 64 writable bytes and aligned to as many.
             unsafe { _mm256_stream_si256(std::ptr::from_mut(to).cast::<__m256i>().add(i), half) };
         }
-    }
-
-    #[inline(always)]
-    unsafe fn stream_quarter(self, from: &[u8; size_of::<Quarter>()], to: &mut Quarter) {
-        // SAFETY: every x86-64 CPU has SSE2; a quarter is 16 writable bytes and aligned to as many.
-        unsafe { _mm_stream_si128(std::ptr::from_mut(to).cast(), self.load_128(from)) };
     }
 
     #[inline(always)]

@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 
 use warpdot_formats::{Format, RUN};
 
-use super::stream::{Line, Quarter};
+use super::stream::Line;
 use super::x86::{PAIRS, Wide, unpack, zero_point};
 use super::{Avx2, OCTET, Simd, Unpacked};
 use crate::activations::ActivationOctet;
@@ -148,12 +148,6 @@ impl Simd for Avx512Vnni {
             let line = _mm512_loadu_si512(from.as_ptr().cast());
             _mm512_stream_si512(std::ptr::from_mut(to).cast(), line);
         }
-    }
-
-    #[inline(always)]
-    unsafe fn stream_quarter(self, from: &[u8; size_of::<Quarter>()], to: &mut Quarter) {
-        // SAFETY: the caller keeps the contract.
-        unsafe { self.avx2.stream_quarter(from, to) };
     }
 
     #[inline(always)]

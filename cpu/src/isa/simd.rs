@@ -2,7 +2,7 @@
 
 use warpdot_formats::{F16, Format, RUN, RunScales};
 
-use super::stream::{Line, Quarter};
+use super::stream::Line;
 use crate::activations::ActivationOctet;
 
 /// Consecutive runs that are worked on at once, one in each lane of a vector of eight: 256 weights, which is
@@ -152,15 +152,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// The same thread must call [`fence`](Self::fence) before anything else reads or writes the line.
     #[inline(always)]
     unsafe fn stream(self, from: &[u8; size_of::<Line>()], to: &mut Line) {
-        to.0 = *from;
-    }
-
-    /// Copies a quarter of a line past the caches.
-    ///
-    /// # Safety
-    /// As [`stream`](Self::stream).
-    #[inline(always)]
-    unsafe fn stream_quarter(self, from: &[u8; size_of::<Quarter>()], to: &mut Quarter) {
         to.0 = *from;
     }
 

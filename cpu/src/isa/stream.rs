@@ -9,11 +9,6 @@ use super::Simd;
 #[repr(C, align(64))]
 pub(crate) struct Line(pub(crate) [u8; 64]);
 
-/// A quarter of a line.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C, align(16))]
-pub(crate) struct Quarter(pub(crate) [u8; 16]);
-
 /// Leave to copy past the caches.
 pub(crate) struct Streaming<I: Simd>(I);
 
@@ -34,32 +29,17 @@ pub(crate) fn streaming<I: Simd, R>(isa: I, work: impl FnOnce(&Streaming<I>) -> 
 }
 
 impl<I: Simd> Streaming<I> {
-    /// Copies `from` to `to`, which is as long. To be inlined into the work given to [`Simd::vectorize`].
+    /// Copies `from` to `to`, which is as long; lines that lie only partly in `to` go through the caches. To be inlined into the work given to [`Simd::vectorize`].
     #[inline(always)]
     pub(crate) fn copy(&self, from: &[u8], to: &mut [u8]) {
-        // Lines that lie partly in `to` are completed by the copies before and after this one.
-        let (head, quarters, tail) = bytemuck::pod_align_to_mut::<u8, Quarter>(to);
+        let (head, lines, tail) = bytemuck::pod_align_to_mut::<u8, Line>(to);
         let (from_head, from) = from.split_at(head.len());
-        let (from, from_tail) = from.split_at(size_of_val(quarters));
-        let (first, lines, last) = bytemuck::pod_align_to_mut::<Quarter, Line>(quarters);
-        let (from_first, from) = from.split_at(size_of_val(first));
-        let (from, from_last) = from.split_at(size_of_val(lines));
-
+        let (whole, from_tail) = from.as_chunks();
         head.copy_from_slice(from_head);
-        self.copy_quarters(from_first, first);
-        for (line, from) in lines.iter_mut().zip(from.as_chunks().0) {
+        for (line, from) in lines.iter_mut().zip(whole) {
             // SAFETY: `streaming`, which alone makes `self`, ends in a fence, before anyone else can get at `to`.
             unsafe { self.0.stream(from, line) };
         }
-        self.copy_quarters(from_last, last);
         tail.copy_from_slice(from_tail);
-    }
-
-    #[inline(always)]
-    fn copy_quarters(&self, from: &[u8], to: &mut [Quarter]) {
-        for (quarter, from) in to.iter_mut().zip(from.as_chunks().0) {
-            // SAFETY: as in `copy`.
-            unsafe { self.0.stream_quarter(from, quarter) };
-        }
     }
 }
