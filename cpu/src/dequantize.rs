@@ -17,9 +17,9 @@ const SMALL: usize = 1 << 16;
 /// Weights that a thread takes at once, at most.
 const TASK: usize = 1 << 18;
 
-/// Weights that are dequantized before they are rounded or copied past the caches: so few that memory takes them while
-/// the next are dequantized.
-const PIECE: usize = 4 * WEIGHTS;
+/// Weights that are dequantized before they are copied past the caches: as many as the nearest one holds, because
+/// stores of the one kind wait for those of the other.
+const PIECE: usize = 16 * WEIGHTS;
 
 /// Numbers of more bytes than this would only drive each other out of the caches.
 const LARGE: usize = 1 << 24;
