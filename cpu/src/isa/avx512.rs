@@ -128,7 +128,7 @@ impl Simd for Avx512Vnni {
         // SAFETY: `self` proves AVX-512 F and BW.
         unsafe {
             let pair = _mm512_sub_epi8(codes[run / 2], _mm512_set1_epi8(zero::<F>() as i8));
-            self.avx2.numbers(if run % 2 == 0 {
+            self.avx2.numbers(if run.is_multiple_of(2) {
                 _mm512_castsi512_si256(pair)
             } else {
                 _mm512_extracti64x4_epi64::<1>(pair)
