@@ -1,24 +1,16 @@
 //! warpdot's side of conversions between weights and blocks, for a format known at run time.
 
+use warpdot_cpu::{Isa, quantize_bytes};
 use warpdot_formats::{Format, FormatVisitor, GgmlType};
 
-/// Writes the blocks of `weights` to `out`.
+/// Writes the blocks of `weights` to `out`, on the threads of rayon's current pool; with one importance for each
+/// column, or with none.
 ///
 /// # Panics
 /// If the sizes do not match.
-pub fn quantize(ty: GgmlType, weights: &[f32], out: &mut [u8]) {
-    struct Quantize<'a>(&'a [f32], &'a mut [u8]);
-    impl FormatVisitor for Quantize<'_> {
-        type Output = ();
-        fn visit<F: Format>(self) {
-            assert_eq!(self.1.len(), self.0.len() / F::WEIGHTS * size_of::<F>());
-            let blocks: &mut [F] = bytemuck::cast_slice_mut(self.1);
-            for (block, weights) in blocks.iter_mut().zip(self.0.chunks_exact(F::WEIGHTS)) {
-                *block = F::quantize(weights);
-            }
-        }
-    }
-    ty.visit(Quantize(weights, out));
+pub fn quantize(ty: GgmlType, weights: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+    let isa = Isa::from_env().expect("an instruction set of this CPU");
+    quantize_bytes(isa, ty, weights, importance, out).expect("matching sizes");
 }
 
 /// Writes the weights of `blocks` to `out`.

@@ -9,6 +9,7 @@
 //! operations (for some formats another one, for many the same). Where ggml demands importance weights, `chunk`
 //! gets equal ones.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -53,8 +54,13 @@ impl Contender for Call<'_> {
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let args = Args::parse();
+    // Whatever is parallel runs on this one thread, whose time is measured.
+    rayon::ThreadPoolBuilder::new().num_threads(1).build()?.install(|| run(&args))
+}
+
+fn run(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut report = Report::append(args.json.as_deref())?;
     let named =
         |name: &String| GgmlType::from_name(name).ok_or(format!("there is no format called {name:?} here"));
@@ -76,7 +82,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let [mut ours, mut chunk, mut from_float] = [(); 3].map(|()| Blocks::new(ty, weights.len()));
         let importance = ggml::needs_importance(ty).then_some(&equal[..]);
         let mut quantizers = vec![
-            ("warpdot-formats", Call(Box::new(|| blocks::quantize(ty, weights, ours.bytes_mut())))),
+            ("warpdot", Call(Box::new(|| blocks::quantize(ty, weights, None, ours.bytes_mut())))),
             (
                 "ggml chunk",
                 Call(Box::new(|| ggml::quantize(ty, weights, args.columns, importance, chunk.bytes_mut()))),
@@ -87,16 +93,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let call = move || function.quantize(weights, from_float);
             quantizers.push(("ggml from_float", Call(Box::new(call))));
         }
-        time(&args, ty, "quantize", weights.len(), quantizers, &mut report)?;
+        time(args, ty, "quantize", weights.len(), quantizers, &mut report)?;
 
         let mut filled = Blocks::new(ty, weights.len());
-        blocks::quantize(ty, weights, filled.bytes_mut());
+        blocks::quantize(ty, weights, None, filled.bytes_mut());
         let (mut our_weights, mut their_weights) = (vec![0.0; weights.len()], vec![0.0; weights.len()]);
         let dequantizers = vec![
-            ("warpdot-formats", Call(Box::new(|| blocks::dequantize(ty, filled.bytes(), &mut our_weights)))),
+            ("warpdot", Call(Box::new(|| blocks::dequantize(ty, filled.bytes(), &mut our_weights)))),
             ("ggml to_float", Call(Box::new(|| ggml::dequantize(ty, filled.bytes(), &mut their_weights)))),
         ];
-        time(&args, ty, "dequantize", weights.len(), dequantizers, &mut report)?;
+        time(args, ty, "dequantize", weights.len(), dequantizers, &mut report)?;
     }
     println!("ratio: a time by that of the first line, above 1 where the first is quicker.");
     Ok(())
