@@ -4,7 +4,9 @@ use rayon::prelude::*;
 use warpdot_formats::{Equal, Format, FormatVisitor, GgmlType, PerWeight};
 
 use crate::bytes::expect_length;
-use crate::isa::{IsaVisitor, Simd};
+#[cfg(target_arch = "x86_64")]
+use crate::isa::Avx2;
+use crate::isa::Simd;
 use crate::{Error, Isa};
 
 /// As many weights are a task for a thread, or one block.
@@ -31,7 +33,15 @@ pub fn quantize_blocks<F: Format>(
         expect_length("importance (whole blocks)", whole, columns)?;
         expect_length("weights (whole rows)", weights.len().next_multiple_of(columns), weights.len())?;
     }
-    isa.visit(Quantize { weights, importance, blocks });
+    let quantize = Quantize { weights, importance, blocks };
+    match isa {
+        // The searches are quicker compiled for AVX2 than for AVX-512, whose vectors spill.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni(isa) => quantize.with(Avx2::from(isa)),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2(isa) => quantize.with(isa),
+        Isa::Portable(isa) => quantize.with(isa),
+    }
     Ok(())
 }
 
@@ -75,10 +85,8 @@ struct Quantize<'a, F> {
     blocks: &'a mut [F],
 }
 
-impl<F: Format> IsaVisitor for Quantize<'_, F> {
-    type Output = ();
-
-    fn visit<I: Simd>(self, isa: I) {
+impl<F: Format> Quantize<'_, F> {
+    fn with<I: Simd>(self, isa: I) {
         let task = (TASK / F::WEIGHTS).max(1);
         let tasks = self.blocks.par_chunks_mut(task).zip(self.weights.par_chunks(task * F::WEIGHTS));
         match self.importance {

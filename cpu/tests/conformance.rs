@@ -13,7 +13,8 @@ fn kernels() -> impl Iterator<Item = Kernel> {
 
 fn run<F: Format>(kernel: Kernel, problem: Problem, weights: &[F], x: &[f32]) -> Vec<f32> {
     let mut y = vec![f32::MAX; problem.m * problem.n];
-    kernel.matmul(&mut Workspace::new(), problem, weights, x, &mut y).expect("a valid problem");
+    let (weights, mut workspace) = (bytemuck::cast_slice(weights), Workspace::new());
+    kernel.matmul_bytes(F::TYPE, &mut workspace, problem, weights, x, &mut y).expect("a valid problem");
     y
 }
 

@@ -1,7 +1,7 @@
 //! warpdot's side of conversions between weights and blocks, for a format known at run time.
 
-use warpdot_cpu::{Isa, quantize_bytes};
-use warpdot_formats::{Format, FormatVisitor, GgmlType};
+use warpdot_cpu::{Isa, dequantize_bytes, quantize_bytes};
+use warpdot_formats::GgmlType;
 
 /// Writes the blocks of `weights` to `out`, on the threads of rayon's current pool; with one importance for each
 /// column, or with none.
@@ -13,23 +13,13 @@ pub fn quantize(ty: GgmlType, weights: &[f32], importance: Option<&[f32]>, out: 
     quantize_bytes(isa, ty, weights, importance, out).expect("matching sizes");
 }
 
-/// Writes the weights of `blocks` to `out`.
+/// Writes the weights of `blocks` to `out`, on the threads of rayon's current pool.
 ///
 /// # Panics
 /// If the sizes do not match.
 pub fn dequantize(ty: GgmlType, blocks: &[u8], out: &mut [f32]) {
-    struct Dequantize<'a>(&'a [u8], &'a mut [f32]);
-    impl FormatVisitor for Dequantize<'_> {
-        type Output = ();
-        fn visit<F: Format>(self) {
-            let blocks: &[F] = bytemuck::cast_slice(self.0);
-            assert_eq!(self.1.len(), blocks.len() * F::WEIGHTS);
-            for (block, out) in blocks.iter().zip(self.1.chunks_exact_mut(F::WEIGHTS)) {
-                block.dequantize(out);
-            }
-        }
-    }
-    ty.visit(Dequantize(blocks, out));
+    let isa = Isa::from_env().expect("an instruction set of this CPU");
+    dequantize_bytes(isa, ty, blocks, out).expect("matching sizes");
 }
 
 /// Room for the blocks of so many weights, at an address that suits every library.

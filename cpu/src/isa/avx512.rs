@@ -29,6 +29,12 @@ impl Avx512Vnni {
     }
 }
 
+impl From<Avx512Vnni> for Avx2 {
+    fn from(isa: Avx512Vnni) -> Self {
+        isa.avx2
+    }
+}
+
 /// The unsigned code of weight zero: signed codes are raised by 128.
 const fn zero<F: Format>() -> u8 {
     match zero_point(F::TYPE) {

@@ -79,7 +79,8 @@ impl FormatVisitor for Dequantize<'_> {
             let problem = Problem { m: F::WEIGHTS, n: 1, k: F::WEIGHTS };
             for kernel in kernels() {
                 let mut y = vec![0.0; F::WEIGHTS];
-                let result = kernel.matmul(&mut Workspace::new(), problem, &[block], &units, &mut y);
+                let (workspace, weights) = (&mut Workspace::new(), bytemuck::bytes_of(&block));
+                let result = kernel.matmul_bytes(F::TYPE, workspace, problem, weights, &units, &mut y);
                 result.expect("a valid problem");
                 for (y, weight) in y.iter().zip(&weights) {
                     let tolerance = 2f64.powi(-20) * 127.0 * largest;
@@ -133,7 +134,8 @@ impl FormatVisitor for Dot<'_> {
         }
         for kernel in kernels() {
             let mut y = vec![1.0; m * n];
-            let result = kernel.matmul(&mut Workspace::new(), Problem { m, n, k }, &weights, &x, &mut y);
+            let (problem, bytes) = (Problem { m, n, k }, bytemuck::cast_slice(&weights));
+            let result = kernel.matmul_bytes(F::TYPE, &mut Workspace::new(), problem, bytes, &x, &mut y);
             result.expect("a valid problem");
             for (i, (found, expected)) in y.iter().zip(&expected).enumerate() {
                 let same = found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan();
