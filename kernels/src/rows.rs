@@ -30,8 +30,8 @@ pub fn rows<F: Format>(weights: &[F], ids: &[u32], out: Output<Quad>, k: u32) {
     // A selection, because an index that is not constant would put the words into local memory.
     let words = block.codes(run);
     let (mut word, scales) = (words[0], block.scales(run));
-    for i in 1..RUN / 4 {
-        word = if i == place { words[i] } else { word };
+    for (i, candidate) in words.into_iter().enumerate() {
+        word = if i == place { candidate } else { word };
     }
     let late = F::GROUP < RUN && place >= RUN / 8;
     let of_group = |pair: [f32; 2]| if late { pair[1] } else { pair[0] };

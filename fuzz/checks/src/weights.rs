@@ -79,8 +79,8 @@ impl FormatVisitor for Dequantize<'_> {
             let problem = Problem { m: F::WEIGHTS, n: 1, k: F::WEIGHTS };
             for kernel in kernels() {
                 let mut y = vec![0.0; F::WEIGHTS];
-                let (workspace, weights) = (&mut Workspace::new(), bytemuck::bytes_of(&block));
-                let result = kernel.matmul_bytes(F::TYPE, workspace, problem, weights, &units, &mut y);
+                let (workspace, bytes) = (&mut Workspace::new(), bytemuck::bytes_of(&block));
+                let result = kernel.matmul_bytes(F::TYPE, workspace, problem, bytes, &units, &mut y);
                 result.expect("a valid problem");
                 for (y, weight) in y.iter().zip(&weights) {
                     let tolerance = 2f64.powi(-20) * 127.0 * largest;
