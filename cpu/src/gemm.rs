@@ -179,11 +179,15 @@ fn unpack<I: Lanes, F: Format>(isa: I, weights: &[F], row_blocks: usize, unpacke
         let places = &places[..OCTET.min(runs - first)];
         for lane in 0..ROWS {
             let row = &weights[lane.min(last) * row_blocks..][..row_blocks];
-            let (start, padded) = (first / F::RUNS, &mut [F::zeroed(); OCTET]);
-            let octet = row.get(start..start + blocks).unwrap_or_else(|| {
-                *padded = padded_octet(&row[start..]);
-                &padded[..blocks]
-            });
+            let start = first / F::RUNS;
+            let padded;
+            let octet = match row.get(start..start + blocks) {
+                Some(octet) => octet,
+                None => {
+                    padded = padded_octet(&row[start..]);
+                    &padded[..blocks]
+                }
+            };
             let octet = isa.unpack(octet);
             for (run, codes) in codes.iter_mut().enumerate() {
                 codes[lane] = isa.words::<F>(&octet.codes, run);
