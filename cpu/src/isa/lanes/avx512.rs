@@ -47,24 +47,21 @@ impl Lanes for Avx512Vnni {
             // Within each quarter, four words of four rows are turned round: vector j has words j and j + 4.
             let mut quads = [[_mm512_setzero_si512(); 4]; 2];
             for (quads, rows) in quads.iter_mut().zip(pairs.as_chunks::<4>().0) {
-                let (ab, cd) =
-                    (_mm512_unpacklo_epi32(rows[0], rows[1]), _mm512_unpacklo_epi32(rows[2], rows[3]));
-                *quads = {
-                    let (ab_, cd_) =
-                        (_mm512_unpackhi_epi32(rows[0], rows[1]), _mm512_unpackhi_epi32(rows[2], rows[3]));
-                    [
-                        _mm512_unpacklo_epi64(ab, cd),
-                        _mm512_unpackhi_epi64(ab, cd),
-                        _mm512_unpacklo_epi64(ab_, cd_),
-                        _mm512_unpackhi_epi64(ab_, cd_),
-                    ]
-                };
+                let low = [_mm512_unpacklo_epi32(rows[0], rows[1]), _mm512_unpacklo_epi32(rows[2], rows[3])];
+                let high = [_mm512_unpackhi_epi32(rows[0], rows[1]), _mm512_unpackhi_epi32(rows[2], rows[3])];
+                *quads = [
+                    _mm512_unpacklo_epi64(low[0], low[1]),
+                    _mm512_unpackhi_epi64(low[0], low[1]),
+                    _mm512_unpacklo_epi64(high[0], high[1]),
+                    _mm512_unpackhi_epi64(high[0], high[1]),
+                ];
             }
             let early = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
             let late = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
-            for j in 0..4 {
+            let [first, second] = quads;
+            for (j, (first, second)) in first.into_iter().zip(second).enumerate() {
                 for (word, quarters) in [(j, early), (j + 4, late)] {
-                    let of_all = _mm512_permutex2var_epi64(quads[0][j], quarters, quads[1][j]);
+                    let of_all = _mm512_permutex2var_epi64(first, quarters, second);
                     _mm512_storeu_si512(words[word].as_mut_ptr().cast(), of_all);
                 }
             }
