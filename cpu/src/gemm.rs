@@ -12,7 +12,7 @@ use bytemuck::{Pod, Zeroable};
 use warpdot_formats::reproducible::CHAINS;
 use warpdot_formats::{ActivationBlock, Format, RUN};
 
-use crate::isa::{Lanes, ROWS, run_of};
+use crate::isa::{Lanes, OCTET, ROWS, WORDS, octet_blocks, padded_octet};
 use crate::matmul::grown;
 
 /// Rows of X that pass by together.
@@ -20,9 +20,6 @@ pub(crate) const COLUMNS: usize = 4;
 
 /// The bytes of a cache line.
 const LINE: usize = 64;
-
-/// Four-code words in a run.
-const WORDS: usize = RUN / 4;
 
 /// Chains that are added to each other before they are added to others.
 const QUARTET: usize = 4;
@@ -44,6 +41,18 @@ impl Order {
     fn lengths(self) -> impl Iterator<Item = [usize; QUARTET]> {
         let length = move |chain: usize| self.runs.saturating_sub(chain).div_ceil(CHAINS);
         Self::quartets().map(move |mut chains| std::array::from_fn(|_| chains.next().map_or(0, length)))
+    }
+
+    /// The place of each chain's first run.
+    fn starts(self) -> [usize; CHAINS] {
+        let (mut starts, mut place) = ([0; CHAINS], 0);
+        for (chains, lengths) in Self::quartets().zip(self.lengths()) {
+            for (chain, length) in chains.zip(lengths) {
+                starts[chain] = place;
+                place += length;
+            }
+        }
+        starts
     }
 
     /// Calls `work` with the place of each run and the run.
@@ -132,7 +141,7 @@ pub(crate) fn multiply<I: Lanes, F: Format>(
                 #[inline(always)]
                 || {
                     for (rows, unpacked) in vectors.zip(unpacked.chunks_exact_mut(runs)) {
-                        unpack::<I, F>(rows, row_blocks, unpacked);
+                        unpack(isa, rows, row_blocks, unpacked);
                     }
                 },
             );
@@ -159,27 +168,45 @@ pub(crate) fn collect<I: Lanes>(products: &[Products], tiles: usize, row: usize,
 
 /// Unpacks up to [`ROWS`] rows. Lanes without a row repeat the last one.
 #[inline(always)]
-fn unpack<I: Lanes, F: Format>(weights: &[F], row_blocks: usize, unpacked: &mut [WeightRun]) {
-    let bias = u32::from_ne_bytes([I::BIAS; 4]);
-    let last = weights.len() / row_blocks - 1;
-    Order { runs: unpacked.len() }.for_each(
-        #[inline(always)]
-        |place, run| {
-            let unpacked = &mut unpacked[place];
-            for lane in 0..ROWS {
-                let row = &weights[lane.min(last) * row_blocks..][..row_blocks];
-                let (block, run) = run_of(row, run);
-                for (to, word) in unpacked.codes.iter_mut().zip(block.codes(run)) {
-                    to[lane] = word ^ bias;
+fn unpack<I: Lanes, F: Format>(isa: I, weights: &[F], row_blocks: usize, unpacked: &mut [WeightRun]) {
+    let blocks = const { octet_blocks::<F>() };
+    let (runs, last) = (unpacked.len(), weights.len() / row_blocks - 1);
+    let starts = Order { runs }.starts();
+    let mut codes = [[[0; WORDS]; ROWS]; OCTET];
+    for first in (0..runs).step_by(OCTET) {
+        let places: [usize; OCTET] =
+            std::array::from_fn(|run| starts[(first + run) % CHAINS] + (first + run) / CHAINS);
+        let places = &places[..OCTET.min(runs - first)];
+        for lane in 0..ROWS {
+            let row = &weights[lane.min(last) * row_blocks..][..row_blocks];
+            let start = first / F::RUNS;
+            let padded;
+            let octet = match row.get(start..start + blocks) {
+                Some(octet) => octet,
+                None => {
+                    padded = padded_octet(&row[start..]);
+                    &padded[..blocks]
                 }
-                let scales = block.scales(run);
-                for half in 0..RUN / F::GROUP {
-                    unpacked.scales[half][lane] = scales.scale[half];
-                    unpacked.offsets[half][lane] = scales.offset[half];
+            };
+            let octet = isa.unpack(octet);
+            for (run, codes) in codes.iter_mut().enumerate() {
+                codes[lane] = isa.words::<F>(&octet.codes, run);
+            }
+            for half in 0..RUN / F::GROUP {
+                let scales = isa.lanes(octet.scales.scale[half]);
+                let offsets = isa.lanes(octet.scales.offset[half]);
+                for ((place, scale), offset) in places.iter().zip(scales).zip(offsets) {
+                    unpacked[*place].scales[half][lane] = scale;
+                    if F::HAS_OFFSET {
+                        unpacked[*place].offsets[half][lane] = offset;
+                    }
                 }
             }
-        },
-    );
+        }
+        for (place, codes) in places.iter().zip(&codes) {
+            isa.transpose(codes, &mut unpacked[*place].codes);
+        }
+    }
 }
 
 /// Some vectors of rows of weights, and tiles of activations.

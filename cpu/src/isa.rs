@@ -24,7 +24,7 @@ mod x86;
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512Vnni;
-pub(crate) use lanes::{Lanes, ROWS};
+pub(crate) use lanes::{Lanes, ROWS, WORDS};
 pub use portable::Portable;
 pub(crate) use simd::{OCTET, Scales, Simd, Unpacked, octet_blocks, padded_octet, run_of};
 pub(crate) use stream::{Line, streaming};

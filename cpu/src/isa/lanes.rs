@@ -1,5 +1,7 @@
 //! What the tiled product asks of an instruction set: vectors whose lanes are rows of weights.
 
+use warpdot_formats::{Format, RUN};
+
 use super::Simd;
 
 #[cfg(target_arch = "x86_64")]
@@ -10,6 +12,9 @@ mod portable;
 
 /// Rows of weights side by side, one in each lane.
 pub(crate) const ROWS: usize = 16;
+
+/// Four-code words in a run.
+pub(crate) const WORDS: usize = RUN / 4;
 
 /// Vector operations on [`ROWS`] lanes; implemented by the tokens.
 ///
@@ -23,6 +28,19 @@ pub(crate) trait Lanes: Simd {
     const BIAS: u8;
     /// Vectors of rows whose sums with four rows of activations fit the registers: 1 or 2.
     const VECTORS: usize;
+
+    /// The biased codes of one run of an octet of `F`.
+    fn words<F: Format>(self, codes: &Self::Codes, run: usize) -> [u32; WORDS];
+
+    /// Brings the same words of all rows together.
+    #[inline(always)]
+    fn transpose(self, rows: &[[u32; WORDS]; ROWS], words: &mut [[u32; ROWS]; WORDS]) {
+        for (i, words) in words.iter_mut().enumerate() {
+            for (word, row) in words.iter_mut().zip(rows) {
+                *word = row[i];
+            }
+        }
+    }
 
     /// The integer in all lanes.
     fn ints(self, value: i32) -> Self::Ints;

@@ -1,7 +1,10 @@
 use std::arch::x86_64::*;
 
-use super::{Lanes, ROWS};
+use warpdot_formats::Format;
+
+use super::{Lanes, ROWS, WORDS};
 use crate::isa::Avx2;
+use crate::isa::x86::zero_point;
 
 // SAFETY, for all blocks of this file: `self` proves AVX2 and FMA, and references are to as many bytes as are
 // loaded or stored.
@@ -10,6 +13,17 @@ impl Lanes for Avx2 {
     type Floats = [__m256; 2];
     const BIAS: u8 = 0;
     const VECTORS: usize = 1;
+
+    #[inline(always)]
+    fn words<F: Format>(self, codes: &Self::Codes, run: usize) -> [u32; WORDS] {
+        let mut words = [0; WORDS];
+        // SAFETY: see above.
+        unsafe {
+            let zero = _mm256_set1_epi8(zero_point(F::TYPE).unwrap_or(0).cast_signed());
+            _mm256_storeu_si256(words.as_mut_ptr().cast(), _mm256_sub_epi8(codes[run], zero));
+        }
+        words
+    }
 
     #[inline(always)]
     fn ints(self, value: i32) -> Self::Ints {

@@ -1,4 +1,6 @@
-use super::{Lanes, ROWS};
+use warpdot_formats::Format;
+
+use super::{Lanes, ROWS, WORDS};
 use crate::isa::Portable;
 
 /// `[f(0), f(1), ...]`.
@@ -11,6 +13,10 @@ impl Lanes for Portable {
     type Floats = [f32; ROWS];
     const BIAS: u8 = 0;
     const VECTORS: usize = 1;
+
+    fn words<F: Format>(self, codes: &Self::Codes, run: usize) -> [u32; WORDS] {
+        codes[run]
+    }
 
     fn ints(self, value: i32) -> Self::Ints {
         [value; ROWS]
