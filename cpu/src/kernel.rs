@@ -9,7 +9,7 @@ use crate::{Isa, Problem};
 pub enum Routine {
     /// Tiles of many rows of weights, streamed from memory side by side: for few rows of activations.
     Gemv,
-    /// Tiles of few rows of weights: for many rows of activations, whose sums fill the nearest cache.
+    /// Sixteen rows of weights side by side, unpacked once for all rows of activations: for many of these.
     Gemm,
 }
 
@@ -28,9 +28,15 @@ impl Kernel {
     /// All kernels give the [`Numerics::Reproducible`] bits, because no other order of operations has been
     /// found to be quicker; so `numerics` does not matter yet.
     pub fn choose(isa: Isa, numerics: Numerics, problem: Problem) -> Self {
-        let routine = match (numerics, problem.m) {
-            (Numerics::Fast | Numerics::Reproducible, ..16) => Routine::Gemv,
-            (Numerics::Fast | Numerics::Reproducible, _) => Routine::Gemm,
+        let many = match isa {
+            // It adds up eight lanes about as fast as it multiplies four codes in each.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2(_) => 128,
+            _ => 16,
+        };
+        let routine = match numerics {
+            Numerics::Fast | Numerics::Reproducible if problem.m < many => Routine::Gemv,
+            Numerics::Fast | Numerics::Reproducible => Routine::Gemm,
         };
         Self { isa, routine }
     }
