@@ -1,7 +1,7 @@
 //! Quantized matrix multiplication on the CPU: `Y[m,n] = X[m,k] · W[n,k]ᵀ`, straight from ggml's blocks.
 //!
-//! There is one algorithm (`tile.rs`), written against a handful of vector operations (`isa/simd.rs`) and the
-//! format contract of [`warpdot_formats`]. An instruction set contributes those operations, and each family of them
+//! There are two algorithms, `tile.rs` for few rows of activations and `gemm.rs` for many, written against a handful
+//! of vector operations (`isa/simd.rs`, `isa/lanes.rs`) and the format contract of [`warpdot_formats`]. An instruction set contributes those operations, and each family of them
 //! one function for a format that unpacks eight runs; a format without one goes through the portable definition.
 //! The same functions dequantize whole matrices. Threads come from rayon's current pool.
 //!
