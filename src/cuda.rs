@@ -35,6 +35,7 @@ struct Workspace {
     end: Event,
     x: Option<Buffer<f32>>,
     activations: Option<Buffer<ActivationBlock>>,
+    ids: Option<Buffer<u32>>,
     y: Option<Buffer<f32>>,
 }
 
@@ -54,6 +55,7 @@ impl Cuda {
             end: context.event()?,
             x: None,
             activations: None,
+            ids: None,
             y: None,
         };
         Ok(Self(Arc::new(State {
@@ -129,7 +131,7 @@ impl CudaMatrix {
     ) -> Result<Duration, Error> {
         let state = &*self.cuda.0;
         let mut workspace = state.lock();
-        let Workspace { stream, start, end, x: x_slot, activations, y: y_slot } = &mut *workspace;
+        let Workspace { stream, start, end, x: x_slot, activations, y: y_slot, .. } = &mut *workspace;
         let x_buffer = sized(x_slot, &state.context, x.len())?;
         let activations = sized(activations, &state.context, x.len() / RUN)?;
         let y_buffer = sized(y_slot, &state.context, y.len())?;
@@ -157,13 +159,14 @@ impl CudaMatrix {
     /// Writes the rows `ids`, all of which there are, to `out`, which has k numbers for each.
     pub(crate) fn rows(&self, shape: Shape, ids: &[u32], out: &mut [f32]) -> Result<(), Error> {
         let state = &*self.cuda.0;
-        let workspace = state.lock();
-        let (mut ids_buffer, mut rows) = (state.context.alloc(ids.len())?, state.context.alloc(out.len())?);
+        let mut workspace = state.lock();
+        let Workspace { stream, ids: ids_slot, y: rows_slot, .. } = &mut *workspace;
+        let ids_buffer = sized(ids_slot, &state.context, ids.len())?;
+        let rows = sized(rows_slot, &state.context, out.len())?;
         ids_buffer.write(ids)?;
-        let weights = (self.ty, &self.weights);
-        let queued = state.kernels.rows(&workspace.stream, weights, &ids_buffer, &mut rows, shape);
+        let queued = state.kernels.rows(stream, (self.ty, &self.weights), ids_buffer, rows, shape);
         // Whatever was queued uses the buffers.
-        let done = workspace.stream.synchronize();
+        let done = stream.synchronize();
         queued?;
         done?;
         Ok(rows.read(out)?)
