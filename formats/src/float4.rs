@@ -3,23 +3,24 @@
 //! Layouts as in ggml's `ggml-common.h`. An E2M1 number is 0, 0.5, 1, 1.5, 2, 3, 4 or 6 with a sign; codes are
 //! twice that and the scales half.
 
+use crate::blocks::{Blocks, Layout};
 use crate::codebooks::E2M1;
 use crate::lanes::{Lanes, reciprocal, round_to_byte};
 use crate::legacy::largest_magnitude;
 use crate::pack::{halves, nibble_pair, nibble_pairs};
 use crate::rows::Rows;
-use crate::swar::{byte, negate, splat, word};
-use crate::{Codes, Format, GgmlType, Importance, RUN, RunScales};
+use crate::swar::{nibbles, raised, splat};
+use crate::{Format, GgmlType, Importance, NumberOf, RUN, RunScales, Word};
 
-/// The doubled E2M1 numbers of four nibbles, one in each byte.
+/// The doubled E2M1 numbers, raised by the zero point.
+const RAISED: &[u8; 16] = &raised(E2M1, Mxfp4::ZERO);
+
+/// `2^(exponent - 128)`. It may be less than the smallest normal number, or more than half the largest power: so it
+/// is the product of two powers of half the exponent.
 #[inline(always)]
-fn e2m1(nibbles: u32) -> u32 {
-    let bit = |i: u32| nibbles >> i & splat(1);
-    let (mantissa, low, high, sign) = (bit(0), bit(1), bit(2), bit(3));
-    // 0 to 4 stand for themselves; 5, 6 and 7 lack 1, 2 and 5.
-    let magnitude =
-        (nibbles & splat(7)) + (high & mantissa) + ((high & low) << 1) + ((high & low & mantissa) << 1);
-    negate(magnitude, sign)
+fn half_power<W: Word>(exponent: W) -> W::Number {
+    let power = |twice: W| (twice >> 1 << 23).to_bits_of_number();
+    power(exponent + 126) * power(exponent + 127)
 }
 
 /// The code whose number times `unit`, a power of two, is nearest to `weight`; of equals that of the smaller magnitude.
@@ -66,18 +67,6 @@ pub struct Mxfp4 {
     pub nibbles: [u8; RUN / 2],
 }
 
-impl Mxfp4 {
-    /// Half the scale, which codes count in.
-    #[inline(always)]
-    fn unit(&self) -> f32 {
-        f32::from_bits(match u32::from(self.exponent) {
-            0 => 0x0020_0000, // 2^-128
-            exponent @ 1 => exponent << 22,
-            exponent => (exponent - 1) << 23,
-        })
-    }
-}
-
 impl Format for Mxfp4 {
     const TYPE: GgmlType = GgmlType::Mxfp4;
     const ID: u32 = 39;
@@ -85,20 +74,20 @@ impl Format for Mxfp4 {
     const WEIGHTS: usize = RUN;
     const GROUP: usize = RUN;
     const HAS_OFFSET: bool = false;
+    const LAYOUT: Layout = Layout::odd_first(size_of::<Self>());
+    const ZERO: u8 = 12;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, _run: usize) -> Codes {
-        core::array::from_fn(|i| {
-            let word = u32::from_le_bytes(core::array::from_fn(|k| self.nibbles[i % 4 * 4 + k]));
-            e2m1((word >> (i / 4 * 4)) & splat(0x0f))
-        })
+    fn raw_codes<B: Blocks>(blocks: B, _run: usize) -> [B::Word; RUN / 4] {
+        let field = field!(blocks.nibbles);
+        words!(|i| nibbles(field, 0, i).look_up_bytes(RAISED))
     }
 
     #[inline(always)]
-    fn scales(&self, _run: usize) -> RunScales {
-        RunScales { scale: [self.unit(), 0.0], ..RunScales::default() }
+    fn raw_scales<B: Blocks>(blocks: B, _run: usize) -> RunScales<NumberOf<B>> {
+        RunScales::whole(half_power(blocks.odd()))
     }
 
     /// The scale is the one of the OCP specification: the power of two that brings the largest magnitude
@@ -110,7 +99,7 @@ impl Format for Mxfp4 {
         // A subnormal's exponent counts as -127, far enough below -125 to be zero here.
         let exponent = (largest.to_bits() >> 23).saturating_sub(2) as u8;
         let mut block = Self { exponent, nibbles: [0; RUN / 2] };
-        let unit = block.unit();
+        let unit = half_power(u32::from(block.exponent));
         let mut codes = [0; RUN];
         for (code, weight) in codes.iter_mut().zip(weights) {
             *code = nearest(*weight, unit);
@@ -134,10 +123,11 @@ pub struct Nvfp4 {
 /// Half the value of an unsigned E4M3 number, as ggml reads it: 0x7f is zero instead of not-a-number, and the
 /// highest bit only matters in that it makes that exception void.
 #[inline(always)]
-fn half_e4m3(bits: u8) -> f32 {
+fn half_e4m3<W: Word>(bits: W) -> W::Number {
+    let is_no_number = ((bits ^ 0x7f) + 0xff >> 8) ^ 1;
+    let bits = (bits & 0x7f) - is_no_number * 0x7f;
     // Shifted to the place of an f32's exponent and mantissa; the product corrects the bias.
-    let value = f32::from_bits(u32::from(bits & 0x7f) << 20) * f32::from_bits(0x7b00_0000); // 2^119
-    if bits == 0x7f { 0.0 } else { value }
+    (bits << 20).to_bits_of_number() * f32::from_bits(0x7b00_0000) // 2^119
 }
 
 /// The E4M3 number, as its bits, of which half is `half` or as little as possible above it; 0x7e at most.
@@ -154,22 +144,25 @@ impl Format for Nvfp4 {
     const WEIGHTS: usize = 64;
     const GROUP: usize = 16;
     const HAS_OFFSET: bool = false;
+    const LAYOUT: Layout = Layout::odd_last(size_of::<Self>());
+    const ZERO: u8 = 12;
     const SATURATION: f32 = 448.0 * 6.0;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, run: usize) -> Codes {
-        core::array::from_fn(|i| {
-            let word = word(&self.nibbles, run % Self::RUNS * 4 + i / 4 * 2 + i % 2);
-            e2m1((word >> (i / 2 % 2 * 4)) & splat(0x0f))
+    fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
+        let (field, run) = (field!(blocks.nibbles), run % Self::RUNS);
+        words!(|i| {
+            let word = field.word(run * 4 + i / 4 * 2 + i % 2);
+            (word >> (i as u32 / 2 % 2 * 4) & splat(0x0f)).look_up_bytes(RAISED)
         })
     }
 
     #[inline(always)]
-    fn scales(&self, run: usize) -> RunScales {
-        let group = |i: usize| half_e4m3(byte(&self.groups, run % Self::RUNS * 2 + i));
-        RunScales { scale: [group(0), group(1)], ..RunScales::default() }
+    fn raw_scales<B: Blocks>(blocks: B, run: usize) -> RunScales<NumberOf<B>> {
+        let groups = field!(blocks.groups).half(run % Self::RUNS);
+        RunScales::halves(half_e4m3(groups.byte(0)), half_e4m3(groups.byte(1)))
     }
 
     /// Of the scales that bring the largest magnitude between 4 and 12, the one of smallest squared error.
@@ -189,7 +182,7 @@ impl Format for Nvfp4 {
             let (mut candidates, mut scales) = ([0; 8], Lanes::ZERO);
             for i in 0..8 {
                 candidates[i] = (covering + i as u8).saturating_sub(2).min(0x7e);
-                scales.0[i] = half_e4m3(candidates[i]);
+                scales.0[i] = half_e4m3(u32::from(candidates[i]));
             }
             let inverse = scales.reciprocal();
             let fits = rows.fit(
@@ -197,7 +190,7 @@ impl Format for Nvfp4 {
                 |weights| (weights * inverse).map(nearest_magnitude),
             );
             groups[group] = candidates[fits.gain(scales).greatest()];
-            let inverse = reciprocal(half_e4m3(groups[group]));
+            let inverse = reciprocal(half_e4m3(u32::from(groups[group])));
             for i in 16 * group..16 * (group + 1) {
                 codes[i] = code(weights[i] * inverse);
             }
@@ -210,18 +203,6 @@ impl Format for Nvfp4 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn words_of_nibbles_become_the_numbers_of_the_table() {
-        for a in 0..16u8 {
-            for b in 0..16u8 {
-                let nibbles = [a, b, 15 - a, b ^ 8];
-                let numbers = nibbles.map(|nibble| E2M1[usize::from(nibble)] as u8);
-                assert_eq!(e2m1(u32::from_le_bytes(nibbles)).to_le_bytes(), numbers);
-            }
-        }
-    }
-
-    /// One ulp below a power of two, a logarithm in single precision rounds up to it.
     #[test]
     fn the_exponent_is_right_just_below_powers_of_two() {
         for exponent in -125..=127 {

@@ -1,6 +1,8 @@
 //! The contract between formats and kernels.
 
-use crate::{GgmlType, Importance};
+use crate::blocks::{Blocks, Layout, One};
+use crate::swar::{splat, sub};
+use crate::{GgmlType, Importance, Number, Word};
 
 /// Weights that meet one [`ActivationBlock`](crate::ActivationBlock): the unit in which kernels work along k.
 pub const RUN: usize = 32;
@@ -13,12 +15,35 @@ pub type Codes = [u32; RUN / 4];
 /// Formats with one scale per 32 codes ([`Format::GROUP`] is 32) use element 0 alone; those without offsets
 /// leave [`offset`](Self::offset) zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct RunScales {
+pub struct RunScales<N = f32> {
     /// Factors of the codes.
-    pub scale: [f32; 2],
+    pub scale: [N; 2],
     /// Added to every weight of the group.
-    pub offset: [f32; 2],
+    pub offset: [N; 2],
 }
+
+impl<N: Number> RunScales<N> {
+    /// One scale for the whole run.
+    #[inline(always)]
+    pub(crate) fn whole(scale: N) -> Self {
+        Self::halves(scale, scale.splat_like(0.0))
+    }
+
+    /// A scale for each half of the run.
+    #[inline(always)]
+    pub(crate) fn halves(first: N, second: N) -> Self {
+        Self { scale: [first, second], offset: [first.splat_like(0.0); 2] }
+    }
+
+    /// The same scales, and one offset for the whole run.
+    #[inline(always)]
+    pub(crate) fn with_offset(self, offset: N) -> Self {
+        Self { offset: [offset, self.offset[1]], ..self }
+    }
+}
+
+/// The numbers in the lanes of some blocks.
+pub type NumberOf<B> = <<B as Blocks>::Word as Word>::Number;
 
 /// Any bytes are a valid block. `bytemuck`'s trait where that crate is compiled, which is not on the GPU.
 #[cfg(not(target_arch = "nvptx64"))]
@@ -49,12 +74,34 @@ pub trait Format: Pod + Send + Sync {
     const SATURATION: f32 = f32::MAX;
     /// Runs in a block.
     const RUNS: usize = Self::WEIGHTS / RUN;
+    /// Where the block's words are.
+    const LAYOUT: Layout;
+    /// The raw code of weight zero: either 128, or less than 64 as then all raw codes are.
+    const ZERO: u8;
 
-    /// The codes of run `run`, taken modulo [`RUNS`](Self::RUNS).
-    fn codes(&self, run: usize) -> Codes;
+    /// The codes of run `run`, taken modulo [`RUNS`](Self::RUNS), each raised by [`ZERO`](Self::ZERO), which makes
+    /// it an unsigned byte.
+    fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4];
 
     /// The scales and offsets of run `run`, taken modulo [`RUNS`](Self::RUNS).
-    fn scales(&self, run: usize) -> RunScales;
+    fn raw_scales<B: Blocks>(blocks: B, run: usize) -> RunScales<NumberOf<B>>;
+
+    /// The codes of run `run`, taken modulo [`RUNS`](Self::RUNS).
+    #[inline(always)]
+    fn codes(&self, run: usize) -> Codes {
+        let raw = Self::raw_codes(One(self), run);
+        match Self::ZERO {
+            0 => raw,
+            128 => raw.map(|word| word ^ splat(128)),
+            zero => raw.map(|word| sub(word, zero)),
+        }
+    }
+
+    /// The scales and offsets of run `run`, taken modulo [`RUNS`](Self::RUNS).
+    #[inline(always)]
+    fn scales(&self, run: usize) -> RunScales {
+        Self::raw_scales(One(self), run)
+    }
 
     /// The block that stands for `weights`: [`WEIGHTS`](Self::WEIGHTS) finite numbers.
     ///

@@ -4,31 +4,35 @@
 //! Codes are eight times that, from -9 to 9, and scales an eighth. Layouts as in ggml's `ggml-common.h`.
 //! Quantization is our own search ([`crate::vector_code`]).
 
+use crate::blocks::{Blocks, Layout};
 use crate::codebook::Codebook;
 use crate::codebooks::IQ1;
+use crate::iq2::odd_multiple;
 use crate::kquant::SUPER_BLOCK;
 use crate::lanes::{Lanes, geometric};
 use crate::pack::halves;
 use crate::rows::Fits;
 use crate::scales::{Multiples, Scales, Trials};
-use crate::swar::{byte, splat, spread2, sub};
+use crate::swar::{splat, spread2};
 use crate::vector_code::{Classes, LANES, Unit, fold, repeat, vector_at};
-use crate::{Codes, F16, Format, GgmlType, Importance, RunScales};
+use crate::{F16, Format, GgmlType, Importance, NumberOf, RUN, RunScales, Word};
 
 /// The groups' scales are odd multiples of the super-block's; codes are in eighths.
 const MULTIPLES: Multiples = Multiples::odd(0.125, 8);
 
-/// Half `half` (four weights) of the codebook's point `index`, shifted down if the lowest bit of `down` is set.
+/// Half `half` (four weights) of the codebook's point `index`, shifted down if `down` is 1.
+/// The codes are raw.
 #[inline(always)]
-fn half_point(index: u32, down: u32, half: usize) -> u32 {
-    let levels = spread2(IQ1[index as usize % IQ1.len()] >> (8 * half));
-    sub(levels << 3 | splat(1), 8 + 2 * (down & 1) as u8)
+fn half_point<W: Word>(index: W, down: W, half: usize) -> W {
+    let levels = spread2(index.look_up(IQ1) >> (8 * half as u32));
+    // 8 (level - 1) + 1 - 2 down, raised by 9.
+    (levels << 3) + splat(2) - down * splat(2)
 }
 
 /// The scale of a group whose three bits are the lowest of `level`.
 #[inline(always)]
-fn scale_of_level(scale: F16, level: u16) -> f32 {
-    scale.to_f32() * 0.125 * (2.0 * f32::from(level & 7) + 1.0)
+fn scale_of_level<W: Word>(scale: W::Number, level: W) -> W::Number {
+    odd_multiple(scale * 0.125, level & 7)
 }
 
 /// 1.5625 bits a weight: one scale and shift per 32. 50 bytes.
@@ -51,24 +55,23 @@ impl Format for Iq1S {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = 32;
     const HAS_OFFSET: bool = false;
+    const LAYOUT: Layout = Layout::odd_first(size_of::<Self>());
+    const ZERO: u8 = 9;
     const SATURATION: f32 = 15.0 * 1.125 * F16::LARGEST;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, run: usize) -> Codes {
+    fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
         let run = run % Self::RUNS;
-        let high = u32::from(self.runs[run]);
-        core::array::from_fn(|i| {
-            let low = u32::from(byte(&self.low, run * 4 + i / 2));
-            half_point(low | (high >> (i / 2 * 3) & 7) << 8, high >> 15, i % 2)
-        })
+        let (low, high) = (field!(blocks.low).word(run), field!(blocks.runs).half(run));
+        words!(|i| half_point(low.byte(i / 2) | (high >> (i as u32 / 2 * 3) & 7) << 8, high >> 15, i % 2))
     }
 
     #[inline(always)]
-    fn scales(&self, run: usize) -> RunScales {
-        let scale = scale_of_level(self.scale, self.runs[run % Self::RUNS] >> 12);
-        RunScales { scale: [scale, 0.0], ..RunScales::default() }
+    fn raw_scales<B: Blocks>(blocks: B, run: usize) -> RunScales<NumberOf<B>> {
+        let level = field!(blocks.runs).half(run % Self::RUNS) >> 12;
+        RunScales::whole(scale_of_level(blocks.odd().half_to_number(), level))
     }
 
     #[inline(always)]
@@ -116,27 +119,30 @@ impl Format for Iq1M {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = 16;
     const HAS_OFFSET: bool = false;
+    const LAYOUT: Layout = Layout::odd_last(size_of::<Self>());
+    const ZERO: u8 = 9;
     const SATURATION: f32 = 15.0 * 1.125 * F16::LARGEST;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, run: usize) -> Codes {
+    fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
         let run = run % Self::RUNS;
-        let high = u32::from(self.high[run]);
-        core::array::from_fn(|i| {
-            let (low, high) = (u32::from(byte(&self.low, run * 4 + i / 2)), high >> (i / 2 * 4));
-            half_point(low | (high & 7) << 8, high >> 3, i % 2)
+        let (low, high) = (field!(blocks.low).word(run), field!(blocks.high).half(run));
+        words!(|i| {
+            let high = high >> (i as u32 / 2 * 4);
+            half_point(low.byte(i / 2) | (high & 7) << 8, high >> 3 & 1, i % 2)
         })
     }
 
     #[inline(always)]
-    fn scales(&self, run: usize) -> RunScales {
-        let (scale, groups) = (self.scale(), self.groups[run / 2 % 4] >> (run % 2 * 6));
-        RunScales {
-            scale: [groups, groups >> 3].map(|level| scale_of_level(scale, level)),
-            ..RunScales::default()
-        }
+    fn raw_scales<B: Blocks>(blocks: B, run: usize) -> RunScales<NumberOf<B>> {
+        let field = field!(blocks.groups);
+        // The scale's bits are the highest four of each half-word, lowest first.
+        let bits = |word: B::Word| word >> 12 & 0x0f | word >> 24 & 0xf0;
+        let scale = (bits(field.word(0)) | bits(field.word(1)) << 8).half_to_number();
+        let groups = field.half(run / 2 % 4) >> (run as u32 % 2 * 6);
+        RunScales::halves(scale_of_level(scale, groups), scale_of_level(scale, groups >> 3))
     }
 
     #[inline(always)]

@@ -2,14 +2,15 @@
 //!
 //! Layouts as in ggml's `ggml-common.h`. Quantization is our own search ([`crate::vector_code`]).
 
+use crate::blocks::{Blocks, Layout};
 use crate::codebook::Codebook;
 use crate::codebooks::{IQ2_S, IQ2_XS, IQ2_XXS};
 use crate::kquant::SUPER_BLOCK;
 use crate::pack::{halves, halves_of_words};
 use crate::scales::Multiples;
 use crate::signed_code::SignedSuperBlock;
-use crate::swar::{byte, negate, splat, spread1, spread2, word};
-use crate::{Codes, F16, Format, GgmlType, Importance, RunScales};
+use crate::swar::{raised_negate, splat, spread1, spread2};
+use crate::{F16, Format, GgmlType, Importance, NumberOf, RUN, RunScales, Word};
 
 /// The magnitudes that the codebooks' levels stand for.
 const VALUES: [i8; 3] = [8, 25, 43];
@@ -17,29 +18,32 @@ const VALUES: [i8; 3] = [8, 25, 43];
 /// The groups' scales are odd multiples of an eighth of the super-block's.
 const MULTIPLES: Multiples = Multiples::odd(0.125, 16);
 
-/// Half `half` (four weights) of a codebook's point, with the signs of eight.
+/// Half `half` (four weights) of a codebook's point, with the signs of eight. The codes are raw.
 #[inline(always)]
-fn half_point(point: u16, signs: u32, half: usize) -> u32 {
-    let levels = spread2(point >> (8 * half));
+fn half_point<W: Word>(point: W, signs: W, half: usize) -> W {
+    let levels = spread2(point >> (8 * half as u32));
     let magnitudes = levels * 17 + (levels >> 1 & splat(1)) + splat(8);
-    negate(magnitudes, spread1(signs >> (4 * half)))
+    raised_negate(magnitudes, spread1(signs >> (4 * half as u32)))
 }
 
 /// Eight signs of which seven are stored, because the number of minus signs is even.
 #[inline(always)]
-pub(crate) fn even_signs(stored: u32) -> u32 {
+pub(crate) fn even_signs<W: Word>(stored: W) -> W {
     let stored = stored & 0x7f;
-    stored | (stored.count_ones() & 1) << 7
+    stored | stored.parity() << 7
+}
+
+/// `(2 * level + 1) * unit`.
+#[inline(always)]
+pub(crate) fn odd_multiple<W: Word>(unit: W::Number, level: W) -> W::Number {
+    unit * ((level << 1) + 1).to_number()
 }
 
 /// The scales of a run whose groups of 16 have four bits each in one byte.
 #[inline(always)]
-fn scales_of_byte(scale: F16, groups: u8) -> RunScales {
-    let unit = scale.to_f32() * 0.125;
-    RunScales {
-        scale: [groups & 0x0f, groups >> 4].map(|group| unit * (2.0 * f32::from(group) + 1.0)),
-        ..RunScales::default()
-    }
+fn scales_of_byte<W: Word>(scale: W::Number, groups: W) -> RunScales<W::Number> {
+    let unit = scale * 0.125;
+    RunScales::halves(odd_multiple(unit, groups & 0x0f), odd_multiple(unit, groups >> 4))
 }
 
 /// 2.0625 bits a weight, 8-bit indices, a scale per 32. 66 bytes.
@@ -60,25 +64,26 @@ impl Format for Iq2Xxs {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = 32;
     const HAS_OFFSET: bool = false;
+    const LAYOUT: Layout = Layout::odd_first(size_of::<Self>());
+    const ZERO: u8 = 128;
     const SATURATION: f32 = 3.875 * 43.0 * F16::LARGEST;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, run: usize) -> Codes {
-        let run = run % Self::RUNS;
-        let (indices, signs) = (word(&self.runs, 2 * run), word(&self.runs, 2 * run + 1));
-        core::array::from_fn(|i| {
-            let point = IQ2_XXS[(indices >> (i / 2 * 8)) as usize % IQ2_XXS.len()];
-            half_point(point, even_signs(signs >> (i / 2 * 7)), i % 2)
+    fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
+        let (field, run) = (field!(blocks.runs), run % Self::RUNS);
+        let (indices, signs) = (field.word(2 * run), field.word(2 * run + 1));
+        words!(|i| {
+            let point = indices.byte(i / 2).look_up(IQ2_XXS);
+            half_point(point, even_signs(signs >> (i as u32 / 2 * 7)), i % 2)
         })
     }
 
     #[inline(always)]
-    fn scales(&self, run: usize) -> RunScales {
-        let level = word(&self.runs, run % Self::RUNS * 2 + 1) >> 28;
-        let unit = self.scale.to_f32() * 0.125;
-        RunScales { scale: [unit * (2.0 * level as f32 + 1.0), 0.0], ..RunScales::default() }
+    fn raw_scales<B: Blocks>(blocks: B, run: usize) -> RunScales<NumberOf<B>> {
+        let level = field!(blocks.runs).word(run % Self::RUNS * 2 + 1) >> 28;
+        RunScales::whole(odd_multiple(blocks.odd().half_to_number() * 0.125, level))
     }
 
     #[inline(always)]
@@ -118,21 +123,24 @@ impl Format for Iq2Xs {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = 16;
     const HAS_OFFSET: bool = false;
+    const LAYOUT: Layout = Layout::odd_first(size_of::<Self>());
+    const ZERO: u8 = 128;
     const SATURATION: f32 = 3.875 * 43.0 * F16::LARGEST;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, run: usize) -> Codes {
-        core::array::from_fn(|i| {
-            let vector = self.vectors[run % Self::RUNS * 4 + i / 2];
-            half_point(IQ2_XS[usize::from(vector) % IQ2_XS.len()], even_signs(u32::from(vector) >> 9), i % 2)
+    fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
+        let (field, run) = (field!(blocks.vectors), run % Self::RUNS);
+        words!(|i| {
+            let vector = field.half(run * 4 + i / 2);
+            half_point(vector.look_up(IQ2_XS), even_signs(vector >> 9), i % 2)
         })
     }
 
     #[inline(always)]
-    fn scales(&self, run: usize) -> RunScales {
-        scales_of_byte(self.scale, byte(&self.groups, run % Self::RUNS))
+    fn raw_scales<B: Blocks>(blocks: B, run: usize) -> RunScales<NumberOf<B>> {
+        scales_of_byte(blocks.odd().half_to_number(), field!(blocks.groups).byte(run % Self::RUNS))
     }
 
     #[inline(always)]
@@ -174,23 +182,26 @@ impl Format for Iq2S {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = 16;
     const HAS_OFFSET: bool = false;
+    const LAYOUT: Layout = Layout::odd_first(size_of::<Self>());
+    const ZERO: u8 = 128;
     const SATURATION: f32 = 3.875 * 43.0 * F16::LARGEST;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, run: usize) -> Codes {
+    fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
         let run = run % Self::RUNS;
-        let (low, signs, high) = (word(&self.low, run), word(&self.signs, run), byte(&self.high, run));
-        core::array::from_fn(|i| {
-            let index = low >> (i / 2 * 8) & 0xff | (u32::from(high) >> (i / 2 * 2) & 3) << 8;
-            half_point(IQ2_S[index as usize % IQ2_S.len()], signs >> (i / 2 * 8), i % 2)
+        let (low, signs) = (field!(blocks.low).word(run), field!(blocks.signs).word(run));
+        let high = field!(blocks.high).byte(run);
+        words!(|i| {
+            let index = low.byte(i / 2) | (high >> (i as u32 / 2 * 2) & 3) << 8;
+            half_point(index.look_up(IQ2_S), signs >> (i as u32 / 2 * 8), i % 2)
         })
     }
 
     #[inline(always)]
-    fn scales(&self, run: usize) -> RunScales {
-        scales_of_byte(self.scale, byte(&self.groups, run % Self::RUNS))
+    fn raw_scales<B: Blocks>(blocks: B, run: usize) -> RunScales<NumberOf<B>> {
+        scales_of_byte(blocks.odd().half_to_number(), field!(blocks.groups).byte(run % Self::RUNS))
     }
 
     #[inline(always)]

@@ -2,15 +2,16 @@
 //!
 //! Layouts as in ggml's `ggml-common.h`. Quantization is our own search ([`crate::vector_code`]).
 
+use crate::blocks::{Blocks, Layout};
 use crate::codebook::Codebook;
 use crate::codebooks::{IQ3_S, IQ3_XXS};
-use crate::iq2::even_signs;
+use crate::iq2::{even_signs, odd_multiple};
 use crate::kquant::SUPER_BLOCK;
 use crate::pack::{halves, halves_of_words};
 use crate::scales::Multiples;
 use crate::signed_code::SignedSuperBlock;
-use crate::swar::{byte, negate, splat, spread1, spread4, word};
-use crate::{Codes, F16, Format, GgmlType, Importance, RunScales};
+use crate::swar::{raised_negate, splat, spread1, spread4};
+use crate::{F16, Format, GgmlType, Importance, NumberOf, RUN, RunScales, Word};
 
 /// 3.0625 bits a weight, 8-bit indices, a scale per 32. 98 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,27 +33,28 @@ impl Format for Iq3Xxs {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = 32;
     const HAS_OFFSET: bool = false;
+    const LAYOUT: Layout = Layout::odd_first(size_of::<Self>());
+    const ZERO: u8 = 128;
     const SATURATION: f32 = 7.75 * 62.0 * F16::LARGEST;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, run: usize) -> Codes {
-        let run = run % Self::RUNS;
-        let signs = word(&self.signs, run);
-        core::array::from_fn(|i| {
-            let levels = spread4(IQ3_XXS[usize::from(byte(&self.indices, run * 8 + i))]);
+    fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
+        let (field, run) = (field!(blocks.indices), run % Self::RUNS);
+        let signs = field!(blocks.signs).word(run);
+        words!(|i| {
+            let levels = spread4(field.byte(run * 8 + i).look_up(IQ3_XXS));
             let highest = levels & levels >> 1 & levels >> 2 & splat(1);
             let magnitudes = levels * 8 + (highest << 1) + splat(4);
-            negate(magnitudes, spread1(even_signs(signs >> (i / 2 * 7)) >> (i % 2 * 4)))
+            raised_negate(magnitudes, spread1(even_signs(signs >> (i as u32 / 2 * 7)) >> (i as u32 % 2 * 4)))
         })
     }
 
     #[inline(always)]
-    fn scales(&self, run: usize) -> RunScales {
-        let level = word(&self.signs, run % Self::RUNS) >> 28;
-        let unit = self.scale.to_f32() * 0.25;
-        RunScales { scale: [unit * (2.0 * level as f32 + 1.0), 0.0], ..RunScales::default() }
+    fn raw_scales<B: Blocks>(blocks: B, run: usize) -> RunScales<NumberOf<B>> {
+        let level = field!(blocks.signs).word(run % Self::RUNS) >> 28;
+        RunScales::whole(odd_multiple(blocks.odd().half_to_number() * 0.25, level))
     }
 
     #[inline(always)]
@@ -94,25 +96,27 @@ impl Format for Iq3S {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = 32;
     const HAS_OFFSET: bool = false;
+    const LAYOUT: Layout = Layout::odd_first(size_of::<Self>());
+    const ZERO: u8 = 128;
     const SATURATION: f32 = 31.0 * 15.0 * F16::LARGEST;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, run: usize) -> Codes {
-        let run = run % Self::RUNS;
-        let (high, signs) = (byte(&self.high, run), word(&self.signs, run));
-        core::array::from_fn(|i| {
-            let index = usize::from(byte(&self.low, run * 8 + i)) | usize::from(high >> i & 1) << 8;
-            let levels = spread4(IQ3_S[index % IQ3_S.len()]);
-            negate((levels << 1) + splat(1), spread1(signs >> (4 * i)))
+    fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
+        let (field, run) = (field!(blocks.low), run % Self::RUNS);
+        let (high, signs) = (field!(blocks.high).byte(run), field!(blocks.signs).word(run));
+        words!(|i| {
+            let index = field.byte(run * 8 + i) | (high >> i as u32 & 1) << 8;
+            let levels = spread4(index.look_up(IQ3_S));
+            raised_negate((levels << 1) + splat(1), spread1(signs >> (4 * i as u32)))
         })
     }
 
     #[inline(always)]
-    fn scales(&self, run: usize) -> RunScales {
-        let level = word(&self.groups, 0) >> (run % Self::RUNS * 4) & 0x0f;
-        RunScales { scale: [self.scale.to_f32() * (2.0 * level as f32 + 1.0), 0.0], ..RunScales::default() }
+    fn raw_scales<B: Blocks>(blocks: B, run: usize) -> RunScales<NumberOf<B>> {
+        let level = field!(blocks.groups).word(0) >> (run as u32 % 8 * 4) & 0x0f;
+        RunScales::whole(odd_multiple(blocks.odd().half_to_number(), level))
     }
 
     #[inline(always)]

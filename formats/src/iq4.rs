@@ -2,6 +2,7 @@
 //!
 //! Layouts as in ggml's `ggml-common.h`. Quantization is our own search ([`crate::scales`]).
 
+use crate::blocks::{Blocks, Layout};
 use crate::codebooks::IQ4;
 use crate::kquant::SUPER_BLOCK;
 use crate::lanes::{Lanes, geometric, reciprocal};
@@ -9,16 +10,13 @@ use crate::levels::Levels;
 use crate::pack::{halves, nibble_pair};
 use crate::rows::Rows;
 use crate::scales::{Multiples, Scales, Trials, best_scale};
-use crate::swar::{byte, nibbles};
-use crate::{Codes, F16, Format, GgmlType, Importance, RUN, RunScales};
+use crate::swar::{nibbles, raised};
+use crate::{F16, Format, GgmlType, Importance, NumberOf, RUN, RunScales, Word};
 
 static LEVELS: Levels<16> = Levels::new(IQ4);
 
-/// The integers that four nibbles stand for.
-#[inline(always)]
-fn look_up(nibbles: u32) -> u32 {
-    u32::from_le_bytes(nibbles.to_le_bytes().map(|nibble| IQ4[usize::from(nibble % 16)] as u8))
-}
+/// The integers that the nibbles stand for, raised by the zero point.
+const RAISED: &[u8; 16] = &raised(IQ4, Iq4Nl::ZERO);
 
 /// Trial scales, relative to the one at which the largest magnitude reaches the end of the table. All are tried
 /// with both signs, because the table is not symmetric.
@@ -42,17 +40,20 @@ impl Format for Iq4Nl {
     const WEIGHTS: usize = RUN;
     const GROUP: usize = RUN;
     const HAS_OFFSET: bool = false;
+    const LAYOUT: Layout = Layout::odd_first(size_of::<Self>());
+    const ZERO: u8 = 128;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, _run: usize) -> Codes {
-        core::array::from_fn(|i| look_up(nibbles(&self.nibbles, 0, i)))
+    fn raw_codes<B: Blocks>(blocks: B, _run: usize) -> [B::Word; RUN / 4] {
+        let field = field!(blocks.nibbles);
+        words!(|i| nibbles(field, 0, i).look_up_bytes(RAISED))
     }
 
     #[inline(always)]
-    fn scales(&self, _run: usize) -> RunScales {
-        RunScales { scale: [self.scale.to_f32(), 0.0], ..RunScales::default() }
+    fn raw_scales<B: Blocks>(blocks: B, _run: usize) -> RunScales<NumberOf<B>> {
+        RunScales::whole(blocks.odd().half_to_number())
     }
 
     #[inline(always)]
@@ -101,21 +102,24 @@ impl Format for Iq4Xs {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = RUN;
     const HAS_OFFSET: bool = false;
+    const LAYOUT: Layout = Layout::odd_last(size_of::<Self>());
+    const ZERO: u8 = 128;
     const SATURATION: f32 = 32.0 * 127.0 * F16::LARGEST;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, run: usize) -> Codes {
-        core::array::from_fn(|i| look_up(nibbles(&self.nibbles, run % Self::RUNS * 4, i)))
+    fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
+        let field = field!(blocks.nibbles);
+        words!(|i| nibbles(field, run % Self::RUNS * 4, i).look_up_bytes(RAISED))
     }
 
     #[inline(always)]
-    fn scales(&self, run: usize) -> RunScales {
-        let run = run % Self::RUNS;
-        let low = byte(&self.low, run / 2) >> (run % 2 * 4) & 0x0f;
-        let level = u16::from(low) | (self.high >> (2 * run) & 3) << 4;
-        RunScales { scale: [self.scale.to_f32() * (f32::from(level) - 32.0), 0.0], ..RunScales::default() }
+    fn raw_scales<B: Blocks>(blocks: B, run: usize) -> RunScales<NumberOf<B>> {
+        let (both, run) = (field!(blocks.scale).word(0), run as u32 % 8);
+        let low = field!(blocks.low).word(0) >> (4 * run) & 0x0f;
+        let level = low | (both >> 16 >> (2 * run) & 3) << 4;
+        RunScales::whole(both.half_to_number() * (level.to_number() - 32.0))
     }
 
     #[inline(always)]

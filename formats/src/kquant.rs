@@ -4,10 +4,11 @@
 //! squared error.
 
 use crate::affine::AffineSuperBlock;
+use crate::blocks::{Blocks, Field, Layout};
 use crate::pack::{bit_of_runs, bit_pairs, halves, nibble_pair};
-use crate::swar::{byte, splat, sub, word};
+use crate::swar::splat;
 use crate::symmetric::SymmetricSuperBlock;
-use crate::{Codes, F16, Format, GgmlType, Importance, RUN, RunScales};
+use crate::{F16, Format, GgmlType, Importance, NumberOf, RUN, RunScales, Word};
 
 /// Weights in a super-block.
 pub(crate) const SUPER_BLOCK: usize = 256;
@@ -40,21 +41,29 @@ impl Format for Q2K {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = 16;
     const HAS_OFFSET: bool = true;
+    const LAYOUT: Layout = Layout::odd_last(size_of::<Self>());
+    const ZERO: u8 = 0;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, run: usize) -> Codes {
-        core::array::from_fn(|i| pairs_of_run(&self.pairs, run, i))
+    fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
+        let field = field!(blocks.pairs);
+        words!(|i| pairs_of_run(field, run, i))
     }
 
     #[inline(always)]
-    fn scales(&self, run: usize) -> RunScales {
-        let (scale, min_scale) = (self.scale.to_f32(), self.min_scale.to_f32());
-        let groups = [0, 1].map(|i| byte(&self.groups, run % Self::RUNS * 2 + i));
+    fn raw_scales<B: Blocks>(blocks: B, run: usize) -> RunScales<NumberOf<B>> {
+        let (both, field) = (field!(blocks.scale).word(0), field!(blocks.groups));
+        let (scale, min_scale) = (both.half_to_number(), (both >> 16).half_to_number());
+        // The two bytes of a run.
+        let groups = field.half(run % Self::RUNS);
         RunScales {
-            scale: groups.map(|group| scale * f32::from(group & 0x0f)),
-            offset: groups.map(|group| -(min_scale * f32::from(group >> 4))),
+            scale: [scale * (groups & 0x0f).to_number(), scale * (groups >> 8 & 0x0f).to_number()],
+            offset: [
+                -(min_scale * (groups >> 4 & 0x0f).to_number()),
+                -(min_scale * (groups >> 12).to_number()),
+            ],
         }
     }
 
@@ -88,15 +97,15 @@ pub struct Q3K {
 }
 
 impl Q3K {
-    /// The scale of group `index`, with 32 added.
+    /// The scales of the two groups of run `run`, with 32 added.
     #[inline(always)]
-    fn group(&self, index: usize) -> u8 {
-        let low = byte(&self.groups, index % 8) >> (index / 8 % 2 * 4);
-        let high = byte(&self.groups, 8 + index % 4) >> (index / 4 % 4 * 2);
-        low & 0x0f | (high & 3) << 4
+    fn groups<B: Blocks>(groups: Field<B>, run: usize) -> [B::Word; 2] {
+        let low = groups.half(run % 4) >> (run as u32 / 4 * 4);
+        let high = groups.half(4 + run % 2) >> (run as u32 / 2 * 2);
+        [low & 0x0f | (high & 3) << 4, low >> 8 & 0x0f | (high >> 8 & 3) << 4]
     }
 
-    /// The inverse of [`group`](Self::group) for all groups.
+    /// The inverse of [`groups`](Self::groups) for all runs.
     fn pack_groups(scales: &[u8; GROUPS_OF_16]) -> [u16; 6] {
         halves(|i| match i {
             0..8 => nibble_pair(scales, 8, i),
@@ -112,23 +121,22 @@ impl Format for Q3K {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = 16;
     const HAS_OFFSET: bool = false;
+    const LAYOUT: Layout = Layout::odd_last(size_of::<Self>());
+    const ZERO: u8 = 4;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, run: usize) -> Codes {
-        core::array::from_fn(|i| {
-            sub(pairs_of_run(&self.pairs, run, i) | bits_of_run(&self.high, run, i) << 2, 4)
-        })
+    fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
+        let (pairs, high) = (field!(blocks.pairs), field!(blocks.high));
+        words!(|i| pairs_of_run(pairs, run, i) | bits_of_run(high, run, i) << 2)
     }
 
     #[inline(always)]
-    fn scales(&self, run: usize) -> RunScales {
-        let scale = self.scale.to_f32();
-        RunScales {
-            scale: [0, 1].map(|i| scale * (f32::from(self.group(run % Self::RUNS * 2 + i)) - 32.0)),
-            ..RunScales::default()
-        }
+    fn raw_scales<B: Blocks>(blocks: B, run: usize) -> RunScales<NumberOf<B>> {
+        let scale = blocks.odd().half_to_number();
+        let [first, second] = Self::groups(field!(blocks.groups), run % Self::RUNS);
+        RunScales::halves(scale * (first.to_number() - 32.0), scale * (second.to_number() - 32.0))
     }
 
     #[inline(always)]
@@ -165,17 +173,20 @@ impl Format for Q4K {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = RUN;
     const HAS_OFFSET: bool = true;
+    const LAYOUT: Layout = Layout::odd_last(size_of::<Self>());
+    const ZERO: u8 = 0;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, run: usize) -> Codes {
-        core::array::from_fn(|i| nibbles_of_run(&self.nibbles, run, i))
+    fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
+        let field = field!(blocks.nibbles);
+        words!(|i| nibbles_of_run(field, run, i))
     }
 
     #[inline(always)]
-    fn scales(&self, run: usize) -> RunScales {
-        self.groups.scales(self.scale, self.min_scale, run)
+    fn raw_scales<B: Blocks>(blocks: B, run: usize) -> RunScales<NumberOf<B>> {
+        AffineGroups::scales(field!(blocks.scale).word(0), field!(blocks.groups), run)
     }
 
     #[inline(always)]
@@ -214,17 +225,20 @@ impl Format for Q5K {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = RUN;
     const HAS_OFFSET: bool = true;
+    const LAYOUT: Layout = Layout::odd_last(size_of::<Self>());
+    const ZERO: u8 = 0;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, run: usize) -> Codes {
-        core::array::from_fn(|i| nibbles_of_run(&self.nibbles, run, i) | bits_of_run(&self.high, run, i) << 4)
+    fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
+        let (low, high) = (field!(blocks.nibbles), field!(blocks.high));
+        words!(|i| nibbles_of_run(low, run, i) | bits_of_run(high, run, i) << 4)
     }
 
     #[inline(always)]
-    fn scales(&self, run: usize) -> RunScales {
-        self.groups.scales(self.scale, self.min_scale, run)
+    fn raw_scales<B: Blocks>(blocks: B, run: usize) -> RunScales<NumberOf<B>> {
+        AffineGroups::scales(field!(blocks.scale).word(0), field!(blocks.groups), run)
     }
 
     #[inline(always)]
@@ -263,25 +277,27 @@ impl Format for Q6K {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = 16;
     const HAS_OFFSET: bool = false;
+    const LAYOUT: Layout = Layout::odd_last(size_of::<Self>());
+    const ZERO: u8 = 32;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, run: usize) -> Codes {
+    fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
         let (half, within) = (run / 4 % 2, run % 4);
-        core::array::from_fn(|i| {
-            let low = word(&self.low, half * 16 + within % 2 * 8 + i) >> (within / 2 * 4);
-            sub(low & splat(0x0f) | pairs_of_run(&self.high, run, i) << 4, 32)
+        let (low, high) = (field!(blocks.low), field!(blocks.high));
+        words!(|i| {
+            let low = low.word(half * 16 + within % 2 * 8 + i) >> (within as u32 / 2 * 4);
+            low & splat(0x0f) | pairs_of_run(high, run, i) << 4
         })
     }
 
     #[inline(always)]
-    fn scales(&self, run: usize) -> RunScales {
-        let (scale, first) = (self.scale.to_f32(), run % Self::RUNS * 2);
-        RunScales {
-            scale: [first, first + 1].map(|group| scale * f32::from(self.groups[group])),
-            ..RunScales::default()
-        }
+    fn raw_scales<B: Blocks>(blocks: B, run: usize) -> RunScales<NumberOf<B>> {
+        let (scale, run) = (blocks.odd().half_to_number(), run % Self::RUNS);
+        // The two bytes of a run.
+        let groups = field!(blocks.groups).half(run);
+        RunScales::halves(scale * groups.signed_byte(0), scale * groups.signed_byte(1))
     }
 
     #[inline(always)]
@@ -318,42 +334,41 @@ impl AffineGroups {
 
     /// The scale and minimum of group `index`, modulo eight.
     #[inline(always)]
-    fn group(&self, index: usize) -> (u8, u8) {
-        let (scale, min) = (byte(&self.0, index % 4), byte(&self.0, index % 4 + 4));
+    fn group<B: Blocks>(groups: Field<B>, index: usize) -> (B::Word, B::Word) {
+        let (scale, min) = (groups.byte(index % 4), groups.byte(index % 4 + 4));
         if index % GROUPS_OF_32 < 4 {
             (scale & 0x3f, min & 0x3f)
         } else {
-            let low = byte(&self.0, index % 4 + 8);
+            let low = groups.byte(index % 4 + 8);
             (low & 0x0f | scale >> 6 << 4, low >> 4 | min >> 6 << 4)
         }
     }
 
+    /// The scales of run `run` in blocks whose scales of scales are the half-words of `both`.
     #[inline(always)]
-    fn scales(&self, scale: F16, min_scale: F16, run: usize) -> RunScales {
-        let (s, m) = self.group(run);
-        RunScales {
-            scale: [scale.to_f32() * f32::from(s), 0.0],
-            offset: [-(min_scale.to_f32() * f32::from(m)), 0.0],
-        }
+    pub(crate) fn scales<B: Blocks>(both: B::Word, groups: Field<B>, run: usize) -> RunScales<NumberOf<B>> {
+        let (s, m) = Self::group(groups, run);
+        let (scale, min_scale) = (both.half_to_number(), (both >> 16).half_to_number());
+        RunScales::whole(scale * s.to_number()).with_offset(-(min_scale * m.to_number()))
     }
 }
 
 /// Word `index` of the nibbles of run `run`: two runs share 32 bytes.
 #[inline(always)]
-fn nibbles_of_run(nibbles: &[u16; SUPER_BLOCK / 4], run: usize, index: usize) -> u32 {
-    (word(nibbles, run / 2 % 4 * 8 + index) >> (run % 2 * 4)) & splat(0x0f)
+fn nibbles_of_run<B: Blocks>(nibbles: Field<B>, run: usize, index: usize) -> B::Word {
+    nibbles.word(run / 2 % 4 * 8 + index) >> (run as u32 % 2 * 4) & splat(0x0f)
 }
 
 /// Word `index` of the bit pairs of run `run`: four runs share 32 bytes.
 #[inline(always)]
-pub(crate) fn pairs_of_run(pairs: &[u16; SUPER_BLOCK / 8], run: usize, index: usize) -> u32 {
-    (word(pairs, run / 4 % 2 * 8 + index) >> (run % 4 * 2)) & splat(0x03)
+pub(crate) fn pairs_of_run<B: Blocks>(pairs: Field<B>, run: usize, index: usize) -> B::Word {
+    pairs.word(run / 4 % 2 * 8 + index) >> (run as u32 % 4 * 2) & splat(0x03)
 }
 
 /// Word `index` of the single bits of run `run`: all eight runs share 32 bytes.
 #[inline(always)]
-fn bits_of_run(bits: &[u16; SUPER_BLOCK / 16], run: usize, index: usize) -> u32 {
-    (word(bits, index) >> (run % 8)) & splat(0x01)
+fn bits_of_run<B: Blocks>(bits: Field<B>, run: usize, index: usize) -> B::Word {
+    bits.word(index) >> (run as u32 % 8) & splat(0x01)
 }
 
 #[cfg(test)]
@@ -364,16 +379,20 @@ mod tests {
     fn group_packing_has_an_inverse() {
         let scales: [u8; 8] = core::array::from_fn(|i| (i * 9) as u8);
         let mins: [u8; 8] = core::array::from_fn(|i| 63 - (i * 5) as u8);
-        let groups = AffineGroups::new(&scales, &mins);
+        let mut block: Q4K = bytemuck::Zeroable::zeroed();
+        block.groups = AffineGroups::new(&scales, &mins);
+        (block.scale, block.min_scale) = (F16::from_f32(1.0), F16::from_f32(1.0));
         for i in 0..8 {
-            assert_eq!(groups.group(i), (scales[i], mins[i]));
+            let found = block.scales(i);
+            assert_eq!((found.scale[0], -found.offset[0]), (f32::from(scales[i]), f32::from(mins[i])));
         }
 
         let scales: [u8; 16] = core::array::from_fn(|i| 63 - (i * 4) as u8);
         let mut block: Q3K = bytemuck::Zeroable::zeroed();
         block.groups = Q3K::pack_groups(&scales);
+        block.scale = F16::from_f32(1.0);
         for (i, &scale) in scales.iter().enumerate() {
-            assert_eq!(block.group(i), scale);
+            assert_eq!(block.scales(i / 2).scale[i % 2] + 32.0, f32::from(scale));
         }
     }
 }

@@ -4,11 +4,12 @@
 //! Python package gives the same bits.
 
 use crate::affine::Affine;
+use crate::blocks::{Blocks, Field, Layout};
 use crate::lanes::reciprocal;
 use crate::pack::{bits, halves, halves_of_bytes, nibble_pairs};
-use crate::swar::{nibbles, spread1, sub, word};
+use crate::swar::{nibbles, splat, spread1};
 use crate::symmetric::Symmetric;
-use crate::{Codes, F16, Format, GgmlType, Importance, RUN, RunScales};
+use crate::{F16, Format, GgmlType, Importance, NumberOf, RUN, RunScales, Word};
 
 /// 4 bits a weight: `scale * (nibble - 8)`. 18 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,17 +29,20 @@ impl Format for Q4_0 {
     const WEIGHTS: usize = RUN;
     const GROUP: usize = RUN;
     const HAS_OFFSET: bool = false;
+    const LAYOUT: Layout = Layout::odd_first(size_of::<Self>());
+    const ZERO: u8 = 8;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, _run: usize) -> Codes {
-        core::array::from_fn(|i| sub(nibbles(&self.nibbles, 0, i), 8))
+    fn raw_codes<B: Blocks>(blocks: B, _run: usize) -> [B::Word; RUN / 4] {
+        let field = field!(blocks.nibbles);
+        words!(|i| nibbles(field, 0, i))
     }
 
     #[inline(always)]
-    fn scales(&self, _run: usize) -> RunScales {
-        RunScales { scale: [self.scale.to_f32(), 0.0], ..RunScales::default() }
+    fn raw_scales<B: Blocks>(blocks: B, _run: usize) -> RunScales<NumberOf<B>> {
+        RunScales::whole(blocks.odd().half_to_number())
     }
 
     #[inline(always)]
@@ -68,17 +72,21 @@ impl Format for Q4_1 {
     const WEIGHTS: usize = RUN;
     const GROUP: usize = RUN;
     const HAS_OFFSET: bool = true;
+    const LAYOUT: Layout = Layout::odd_last(size_of::<Self>());
+    const ZERO: u8 = 0;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, _run: usize) -> Codes {
-        core::array::from_fn(|i| nibbles(&self.nibbles, 0, i))
+    fn raw_codes<B: Blocks>(blocks: B, _run: usize) -> [B::Word; RUN / 4] {
+        let field = field!(blocks.nibbles);
+        words!(|i| nibbles(field, 0, i))
     }
 
     #[inline(always)]
-    fn scales(&self, _run: usize) -> RunScales {
-        RunScales { scale: [self.scale.to_f32(), 0.0], offset: [self.min.to_f32(), 0.0] }
+    fn raw_scales<B: Blocks>(blocks: B, _run: usize) -> RunScales<NumberOf<B>> {
+        let both = field!(blocks.scale).word(0);
+        RunScales::whole(both.half_to_number()).with_offset((both >> 16).half_to_number())
     }
 
     #[inline(always)]
@@ -108,17 +116,19 @@ impl Format for Q5_0 {
     const WEIGHTS: usize = RUN;
     const GROUP: usize = RUN;
     const HAS_OFFSET: bool = false;
+    const LAYOUT: Layout = Layout::odd_first(size_of::<Self>());
+    const ZERO: u8 = 16;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, _run: usize) -> Codes {
-        core::array::from_fn(|i| sub(five_bits(&self.nibbles, &self.high, i), 16))
+    fn raw_codes<B: Blocks>(blocks: B, _run: usize) -> [B::Word; RUN / 4] {
+        five_bits(field!(blocks.nibbles), field!(blocks.high))
     }
 
     #[inline(always)]
-    fn scales(&self, _run: usize) -> RunScales {
-        RunScales { scale: [self.scale.to_f32(), 0.0], ..RunScales::default() }
+    fn raw_scales<B: Blocks>(blocks: B, _run: usize) -> RunScales<NumberOf<B>> {
+        RunScales::whole(blocks.odd().half_to_number())
     }
 
     #[inline(always)]
@@ -150,17 +160,20 @@ impl Format for Q5_1 {
     const WEIGHTS: usize = RUN;
     const GROUP: usize = RUN;
     const HAS_OFFSET: bool = true;
+    const LAYOUT: Layout = Layout::odd_last(size_of::<Self>());
+    const ZERO: u8 = 0;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, _run: usize) -> Codes {
-        core::array::from_fn(|i| five_bits(&self.nibbles, &self.high, i))
+    fn raw_codes<B: Blocks>(blocks: B, _run: usize) -> [B::Word; RUN / 4] {
+        five_bits(field!(blocks.nibbles), field!(blocks.high))
     }
 
     #[inline(always)]
-    fn scales(&self, _run: usize) -> RunScales {
-        RunScales { scale: [self.scale.to_f32(), 0.0], offset: [self.min.to_f32(), 0.0] }
+    fn raw_scales<B: Blocks>(blocks: B, _run: usize) -> RunScales<NumberOf<B>> {
+        let both = field!(blocks.scale).word(0);
+        RunScales::whole(both.half_to_number()).with_offset((both >> 16).half_to_number())
     }
 
     #[inline(always)]
@@ -193,17 +206,20 @@ impl Format for Q8_0 {
     const WEIGHTS: usize = RUN;
     const GROUP: usize = RUN;
     const HAS_OFFSET: bool = false;
+    const LAYOUT: Layout = Layout::odd_first(size_of::<Self>());
+    const ZERO: u8 = 128;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, _run: usize) -> Codes {
-        core::array::from_fn(|i| word(&self.codes, i))
+    fn raw_codes<B: Blocks>(blocks: B, _run: usize) -> [B::Word; RUN / 4] {
+        let field = field!(blocks.codes);
+        words!(|i| field.word(i) ^ splat(0x80))
     }
 
     #[inline(always)]
-    fn scales(&self, _run: usize) -> RunScales {
-        RunScales { scale: [self.scale.to_f32(), 0.0], ..RunScales::default() }
+    fn raw_scales<B: Blocks>(blocks: B, _run: usize) -> RunScales<NumberOf<B>> {
+        RunScales::whole(blocks.odd().half_to_number())
     }
 
     #[inline(always)]
@@ -219,10 +235,11 @@ impl Format for Q8_0 {
     }
 }
 
-/// Word `index` of the codes whose low four bits and highest bit lie apart.
+/// The codes whose low four bits and highest bit lie apart.
 #[inline(always)]
-fn five_bits(low: &[u16; RUN / 4], high: &[u16; 2], index: usize) -> u32 {
-    nibbles(low, 0, index) | spread1(word(high, 0) >> (4 * index)) << 4
+fn five_bits<B: Blocks>(low: Field<B>, high: Field<B>) -> [B::Word; RUN / 4] {
+    let high = high.word(0);
+    words!(|i| nibbles(low, 0, i) | spread1(high >> (4 * i as u32)) << 4)
 }
 
 /// The weight of largest magnitude, the first of equals, becomes code `-limit`, so that none of the `2 * limit` codes is out of

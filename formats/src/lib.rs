@@ -12,7 +12,10 @@
 //! integer dot product per group, a few `f32` operations per run, and nothing else. [`reproducible`] fixes
 //! the order of those operations, which makes the result the same bits on every device.
 //!
-//! The crate is `no_std` and free of `unsafe`; the GPU kernels compile these very sources.
+//! How a block unpacks is written once, in operations on 32-bit words ([`Word`]) of blocks that may lie in any way
+//! ([`Blocks`]): the same function serves a GPU thread, a register of SIMD lanes and the portable code.
+//!
+//! The crate is `no_std`; the GPU kernels compile these very sources.
 //!
 //! ```
 //! use warpdot_formats::{ActivationBlock, Format, Q4_0, reproducible};
@@ -25,7 +28,7 @@
 //! ```
 
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)] // but for a view of blocks on GPUs, where bytemuck is not compiled
 #![allow(clippy::needless_range_loop, reason = "groups, rows and lanes go by number")]
 #![cfg_attr(target_arch = "nvptx64", feature(core_float_math, f16))]
 
@@ -37,6 +40,8 @@ compile_error!("ggml's blocks are little-endian and are read in place: big-endia
 
 pub mod activation;
 mod affine;
+#[macro_use]
+mod blocks;
 mod codebook;
 pub mod codebooks;
 mod f16;
@@ -65,12 +70,14 @@ mod swar;
 mod symmetric;
 mod ternary;
 mod vector_code;
+mod word;
 
 pub use activation::ActivationBlock;
+pub use blocks::{Blocks, Layout, One};
 pub use f16::F16;
 pub use float4::{Mxfp4, Nvfp4};
 pub use floats::{Bf16, FloatType};
-pub use format::{Codes, Format, FormatVisitor, RUN, RunScales, code_bytes};
+pub use format::{Codes, Format, FormatVisitor, NumberOf, RUN, RunScales, code_bytes};
 #[cfg(not(target_arch = "nvptx64"))]
 pub use from_codes::FromCodes;
 pub use importance::{Equal, Importance, PerWeight};
@@ -83,3 +90,4 @@ pub use legacy::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 pub use list::GgmlType;
 pub use reproducible::Numerics;
 pub use ternary::{Q1_0, Q2_0, Tq1_0, Tq2_0};
+pub use word::{Number, Word};

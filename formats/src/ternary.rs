@@ -3,6 +3,7 @@
 //! Layouts as in ggml's `ggml-common.h`. The ternary formats quantize as ggml does: with the largest magnitude
 //! for the scale, which keeps ternary weights as they are and is coarse for all others.
 
+use crate::blocks::{Blocks, Layout};
 use crate::kquant::{SUPER_BLOCK, pairs_of_run};
 use crate::lanes::{Lanes, geometric, reciprocal};
 use crate::legacy::{largest_magnitude, round_half_away};
@@ -10,8 +11,8 @@ use crate::levels::Levels;
 use crate::pack::{bits, halves, halves_of_bytes};
 use crate::rows::Rows;
 use crate::scales::best_scale;
-use crate::swar::{byte, spread1, spread2, sub, word};
-use crate::{Codes, F16, Format, GgmlType, Importance, RunScales};
+use crate::swar::{spread1, spread2};
+use crate::{F16, Format, GgmlType, Importance, NumberOf, RUN, RunScales, Word};
 
 /// 1 bit a weight: `scale` or `-scale`. 128 weights, 18 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,18 +32,20 @@ impl Format for Q1_0 {
     const WEIGHTS: usize = 128;
     const GROUP: usize = 32;
     const HAS_OFFSET: bool = false;
+    const LAYOUT: Layout = Layout::odd_first(size_of::<Self>());
+    const ZERO: u8 = 1;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, run: usize) -> Codes {
-        let positive = word(&self.positive, run % Self::RUNS);
-        core::array::from_fn(|i| sub(spread1(positive >> (4 * i)) << 1, 1))
+    fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
+        let positive = field!(blocks.positive).word(run % Self::RUNS);
+        words!(|i| spread1(positive >> (4 * i as u32)) << 1)
     }
 
     #[inline(always)]
-    fn scales(&self, _run: usize) -> RunScales {
-        RunScales { scale: [self.scale.to_f32(), 0.0], ..RunScales::default() }
+    fn raw_scales<B: Blocks>(blocks: B, _run: usize) -> RunScales<NumberOf<B>> {
+        RunScales::whole(blocks.odd().half_to_number())
     }
 
     /// The mean magnitude, weighted by importance, is the scale of smallest squared error.
@@ -83,17 +86,20 @@ impl Format for Q2_0 {
     const WEIGHTS: usize = 64;
     const GROUP: usize = 32;
     const HAS_OFFSET: bool = false;
+    const LAYOUT: Layout = Layout::odd_first(size_of::<Self>());
+    const ZERO: u8 = 1;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, run: usize) -> Codes {
-        core::array::from_fn(|i| sub(spread2(u16::from(byte(&self.pairs, run % Self::RUNS * 8 + i))), 1))
+    fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
+        let (field, run) = (field!(blocks.pairs), run % Self::RUNS);
+        words!(|i| spread2(field.byte(run * 8 + i)))
     }
 
     #[inline(always)]
-    fn scales(&self, _run: usize) -> RunScales {
-        RunScales { scale: [self.scale.to_f32(), 0.0], ..RunScales::default() }
+    fn raw_scales<B: Blocks>(blocks: B, _run: usize) -> RunScales<NumberOf<B>> {
+        RunScales::whole(blocks.odd().half_to_number())
     }
 
     #[inline(always)]
@@ -151,27 +157,30 @@ impl Format for Tq1_0 {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = 32;
     const HAS_OFFSET: bool = false;
+    const LAYOUT: Layout = Layout::odd_last(size_of::<Self>());
+    const ZERO: u8 = 1;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, run: usize) -> Codes {
+    fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
         const EVEN: u32 = 0x00ff_00ff;
         // An array would be kept in memory.
         const POWERS: u64 = u64::from_le_bytes([1, 3, 9, 27, 81, 0, 0, 0]);
-        core::array::from_fn(|i| {
+        let field = field!(blocks.digits);
+        words!(|i| {
             let (source, place) = Self::place(run, i);
-            let (word, power) = (word(&self.digits, source), POWERS >> (8 * place) & 0xff);
+            let (word, power) = (field.word(source), (POWERS >> (8 * place) & 0xff) as u32);
             // Drop the digits before the place, then take the one that three times the fraction carries out.
-            let tripled = |bytes: u32| (((bytes & EVEN) * power as u32) & EVEN) * 3;
-            let (even, odd) = (tripled(word), tripled(word >> 8));
-            sub((even >> 8) & EVEN | odd & !EVEN, 1)
+            let (even, odd) = ((word & EVEN) * power, (word >> 8 & EVEN) * power);
+            let (even, odd) = ((even & EVEN) * 3, (odd & EVEN) * 3);
+            even >> 8 & EVEN | odd & !EVEN
         })
     }
 
     #[inline(always)]
-    fn scales(&self, _run: usize) -> RunScales {
-        RunScales { scale: [self.scale.to_f32(), 0.0], ..RunScales::default() }
+    fn raw_scales<B: Blocks>(blocks: B, _run: usize) -> RunScales<NumberOf<B>> {
+        RunScales::whole(blocks.odd().half_to_number())
     }
 
     #[inline(always)]
@@ -214,17 +223,20 @@ impl Format for Tq2_0 {
     const WEIGHTS: usize = SUPER_BLOCK;
     const GROUP: usize = 32;
     const HAS_OFFSET: bool = false;
+    const LAYOUT: Layout = Layout::odd_last(size_of::<Self>());
+    const ZERO: u8 = 1;
 
     quantizers!();
 
     #[inline(always)]
-    fn codes(&self, run: usize) -> Codes {
-        core::array::from_fn(|i| sub(pairs_of_run(&self.pairs, run, i), 1))
+    fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
+        let field = field!(blocks.pairs);
+        words!(|i| pairs_of_run(field, run, i))
     }
 
     #[inline(always)]
-    fn scales(&self, _run: usize) -> RunScales {
-        RunScales { scale: [self.scale.to_f32(), 0.0], ..RunScales::default() }
+    fn raw_scales<B: Blocks>(blocks: B, _run: usize) -> RunScales<NumberOf<B>> {
+        RunScales::whole(blocks.odd().half_to_number())
     }
 
     #[inline(always)]
