@@ -1,38 +1,56 @@
-//! Activations as the tiles read them.
+//! Activations as products read them.
 
-use bytemuck::{Pod, Zeroable};
-use warpdot_formats::{ActivationBlock, RUN};
+use warpdot_formats::{ActivationBlock, Format, RUN};
 
-use crate::isa::{IsaVisitor, Lanes, OCTET};
+use crate::isa::{IsaVisitor, Lanes};
 use crate::{Error, Isa};
 
-/// Eight consecutive [`ActivationBlock`]s of a row, field by field, so that lane r of a vector belongs to run r.
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-#[repr(C, align(64))]
-pub(crate) struct ActivationOctet {
-    pub(crate) codes: [[i8; RUN]; OCTET],
-    pub(crate) scales: [f32; OCTET],
-    /// Of the first and of the second halves of the runs.
-    pub(crate) sums: [[i32; OCTET]; 2],
-    padding: [u8; 32],
+/// A run of `COLUMNS` rows of activations, and what becomes of it with certain weights ([`Weighing`]).
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct ActivationRun<const COLUMNS: usize> {
+    /// Four to a word.
+    pub(crate) codes: [[u32; RUN / 4]; COLUMNS],
+    pub(crate) scales: [f32; COLUMNS],
+    /// What integer dot products of groups start with: the sum of the group's codes times how much less than its raw
+    /// code a code of weights is.
+    pub(crate) starts: [[i32; COLUMNS]; 2],
+    /// The sums of the groups' codes.
+    pub(crate) sums: [[f32; COLUMNS]; 2],
 }
 
-impl ActivationOctet {
-    /// Quantizes up to eight runs of activations. Where there are fewer, the other lanes are such that
-    /// multiplying them by zero weights leaves every chain as it is.
+impl<const COLUMNS: usize> ActivationRun<COLUMNS> {
+    pub(crate) const ZERO: Self =
+        Self { codes: [[0; _]; _], scales: [0.0; _], starts: [[0; _]; _], sums: [[0.0; _]; _] };
+
+    /// Quantizes 32 activations of a row.
     #[inline(always)]
-    pub(crate) fn quantize(activations: &[f32]) -> Self {
-        // A product of -0.0 changes no sum, while one of 0.0 would turn -0.0 into 0.0.
-        let mut octet = Self { scales: [-0.0; OCTET], ..Self::zeroed() };
-        for (run, activations) in activations.as_chunks().0.iter().enumerate() {
-            let block = ActivationBlock::quantize(activations);
-            octet.codes[run] = block.codes;
-            octet.scales[run] = block.scale;
-            for (sums, sum) in octet.sums.iter_mut().zip(block.sums) {
-                sums[run] = i32::from(sum);
-            }
+    pub(crate) fn set(&mut self, column: usize, activations: &[f32; RUN], weighing: Weighing) {
+        let block = ActivationBlock::quantize(activations);
+        self.codes[column] = bytemuck::cast(block.codes);
+        self.scales[column] = block.scale;
+        let [first, second] = block.sums.map(i32::from);
+        let sums = if weighing.halves { [first, second] } else { [first + second, 0] };
+        for (half, sum) in sums.into_iter().enumerate() {
+            self.starts[half][column] = -weighing.zero * sum;
+            self.sums[half][column] = sum as f32;
         }
-        octet
+    }
+}
+
+/// What the preparation of activations has to know of the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Weighing {
+    /// The code that products read for weight zero.
+    zero: i32,
+    /// Whether groups are half runs.
+    halves: bool,
+}
+
+impl Weighing {
+    pub(crate) fn of<I: Lanes, F: Format>() -> Self {
+        let signed = F::ZERO == 128 && !I::UNSIGNED;
+        Self { zero: if signed { 0 } else { i32::from(F::ZERO) }, halves: F::GROUP < RUN }
     }
 }
 

@@ -8,12 +8,14 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use bytemuck::{Pod, Zeroable};
 use warpdot_formats::reproducible::CHAINS;
-use warpdot_formats::{ActivationBlock, Format, RUN};
+use warpdot_formats::{Format, RUN};
 
-use crate::isa::{Lanes, OCTET, ROWS, WORDS, octet_blocks, padded_octet};
+use crate::activations::{ActivationRun, Weighing};
+use crate::gemv::{Run, wide};
+use crate::isa::{BlocksOfRows, Lanes, ROWS};
 use crate::matmul::grown;
+use crate::pack::{Packed, Weights, odd_halves};
 
 /// Rows of X that pass by together.
 pub(crate) const COLUMNS: usize = 4;
@@ -66,43 +68,34 @@ impl Order {
 }
 
 /// A run of [`ROWS`] rows of weights.
-#[derive(Clone, Copy, Pod, Zeroable)]
+#[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct WeightRun {
-    /// Biased as the instruction set likes it.
-    codes: [[u32; ROWS]; WORDS],
+    codes: [[u32; ROWS]; RUN / 4],
     /// Of each half of the run.
     scales: [[f32; ROWS]; 2],
     offsets: [[f32; ROWS]; 2],
 }
 
-/// A run of [`COLUMNS`] rows of activations.
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-#[repr(C, align(64))]
-pub(crate) struct ActivationRun {
-    codes: [[u32; WORDS]; COLUMNS],
-    scales: [f32; COLUMNS],
-    /// Of the codes in each half of the run.
-    sums: [[i32; COLUMNS]; 2],
-    padding: [u32; 4],
+impl WeightRun {
+    const ZERO: Self = Self { codes: [[0; _]; _], scales: [[0.0; _]; _], offsets: [[0.0; _]; _] };
 }
 
+/// A run of a tile of activations.
+pub(crate) type Activations = ActivationRun<COLUMNS>;
+
 /// Quantizes up to [`COLUMNS`] rows of `k` activations for [`multiply`]; rows that are not there are zero.
-pub(crate) fn quantize<I: Lanes>(isa: I, x: &[f32], k: usize, tile: &mut [ActivationRun]) {
+pub(crate) fn quantize<I: Lanes>(isa: I, weighing: Weighing, x: &[f32], k: usize, tile: &mut [Activations]) {
     isa.vectorize(
         #[inline(always)]
         || {
             Order { runs: k / RUN }.for_each(
                 #[inline(always)]
                 |place, run| {
-                    let mut of_run = ActivationRun::zeroed();
+                    let mut of_run = Activations::ZERO;
                     for (column, row) in x.chunks_exact(k).enumerate() {
                         let activations = row[run * RUN..].first_chunk().expect("k is a multiple of 32");
-                        let block = ActivationBlock::quantize(activations);
-                        of_run.codes[column] = bytemuck::cast(block.codes);
-                        of_run.scales[column] = block.scale;
-                        of_run.sums[0][column] = i32::from(block.sums[0]);
-                        of_run.sums[1][column] = i32::from(block.sums[1]);
+                        of_run.set(column, activations, weighing);
                     }
                     tile[place] = of_run;
                 },
@@ -114,39 +107,42 @@ pub(crate) fn quantize<I: Lanes>(isa: I, x: &[f32], k: usize, tile: &mut [Activa
 /// The products of a vector of rows of weights with a tile of activations.
 pub(crate) type Products = [[f32; ROWS]; COLUMNS];
 
+/// What products are before they are computed.
+pub(crate) const NO_PRODUCTS: Products = [[0.0; ROWS]; COLUMNS];
+
 thread_local! {
     /// A thread's unpacked weights, kept so that products do not allocate.
     static UNPACKED: RefCell<Vec<WeightRun>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Multiplies rows of weights, each of `row_blocks` blocks, by tiles of activations. `products` receives the
-/// products of the first vectors, as many as the instruction set takes at once, tile after tile, then those of
-/// the next; [`collect`] puts them in order.
+/// Multiplies groups of rows of weights by tiles of activations. `products` receives the products of the first
+/// groups, as many as the instruction set takes at once, tile after tile, then those of the next; [`collect`] puts
+/// them in order.
 pub(crate) fn multiply<I: Lanes, F: Format>(
     isa: I,
-    weights: &[F],
-    row_blocks: usize,
-    activations: &[ActivationRun],
+    weights: Weights<F>,
+    groups: Range<usize>,
+    activations: &[Activations],
     products: &mut [Products],
 ) {
-    let runs = row_blocks * F::RUNS;
+    let runs = weights.row_blocks() * F::RUNS;
     let tiles = activations.len() / runs;
     UNPACKED.with_borrow_mut(|unpacked| {
-        let unpacked = grown(unpacked, I::VECTORS * runs);
-        let groups = weights.chunks(I::VECTORS * ROWS * row_blocks);
-        for (weights, products) in groups.zip(products.chunks_mut(I::VECTORS * tiles)) {
-            let vectors = weights.chunks(ROWS * row_blocks);
-            let unpacked = &mut unpacked[..vectors.len() * runs];
-            isa.vectorize(
-                #[inline(always)]
-                || {
-                    for (rows, unpacked) in vectors.zip(unpacked.chunks_exact_mut(runs)) {
-                        unpack(isa, rows, row_blocks, unpacked);
-                    }
-                },
-            );
+        let unpacked = grown(unpacked, I::VECTORS * runs, WeightRun::ZERO);
+        let firsts = groups.clone().step_by(I::VECTORS);
+        for (first, products) in firsts.zip(products.chunks_mut(I::VECTORS * tiles)) {
+            let vectors = I::VECTORS.min(groups.end - first);
+            let unpacked = &mut unpacked[..vectors * runs];
+            for (group, unpacked) in (first..).zip(unpacked.chunks_exact_mut(runs)) {
+                weights.group(group).for_each(isa, |first, packed| {
+                    isa.vectorize(
+                        #[inline(always)]
+                        || unpack::<I, F>(isa, packed, first * F::RUNS, unpacked),
+                    );
+                });
+            }
             let operands = Operands { isa, order: Order { runs }, weights: unpacked, activations };
-            match unpacked.len() / runs {
+            match vectors {
                 1 => operands.multiply::<F, 1>(products),
                 _ => operands.multiply::<F, 2>(products),
             }
@@ -166,45 +162,26 @@ pub(crate) fn collect<I: Lanes>(products: &[Products], tiles: usize, row: usize,
     }
 }
 
-/// Unpacks up to [`ROWS`] rows. Lanes without a row repeat the last one.
+/// Unpacks blocks of a group, the first of which is run `first`, to their places in the order.
 #[inline(always)]
-fn unpack<I: Lanes, F: Format>(isa: I, weights: &[F], row_blocks: usize, unpacked: &mut [WeightRun]) {
-    let blocks = const { octet_blocks::<F>() };
-    let (runs, last) = (unpacked.len(), weights.len() / row_blocks - 1);
-    let starts = Order { runs }.starts();
-    let mut codes = [[[0; WORDS]; ROWS]; OCTET];
-    for first in (0..runs).step_by(OCTET) {
-        let places: [usize; OCTET] =
-            std::array::from_fn(|run| starts[(first + run) % CHAINS] + (first + run) / CHAINS);
-        let places = &places[..OCTET.min(runs - first)];
-        for lane in 0..ROWS {
-            let row = &weights[lane.min(last) * row_blocks..][..row_blocks];
-            let start = first / F::RUNS;
-            let padded;
-            let octet = match row.get(start..start + blocks) {
-                Some(octet) => octet,
-                None => {
-                    padded = padded_octet(&row[start..]);
-                    &padded[..blocks]
-                }
-            };
-            let octet = isa.unpack(octet);
-            for (run, codes) in codes.iter_mut().enumerate() {
-                codes[lane] = isa.words::<F>(&octet.codes, run);
+fn unpack<I: Lanes, F: Format>(isa: I, packed: Packed, first: usize, unpacked: &mut [WeightRun]) {
+    let starts = Order { runs: unpacked.len() }.starts();
+    for (block, words) in packed.words.chunks_exact(F::LAYOUT.words).enumerate() {
+        let odd = &packed.odd[block * odd_halves::<F>()..][..odd_halves::<F>()];
+        let blocks = BlocksOfRows { isa, words, odd };
+        for run in 0..F::RUNS {
+            let weights = Run::unpack::<F>(blocks, run);
+            let run = first + block * F::RUNS + run;
+            let to = &mut unpacked[starts[run % CHAINS] + run / CHAINS];
+            for (to, codes) in to.codes.iter_mut().zip(weights.codes) {
+                isa.store_words(codes, to);
             }
             for half in 0..RUN / F::GROUP {
-                let scales = isa.lanes(octet.scales.scale[half]);
-                let offsets = isa.lanes(octet.scales.offset[half]);
-                for ((place, scale), offset) in places.iter().zip(scales).zip(offsets) {
-                    unpacked[*place].scales[half][lane] = scale;
-                    if F::HAS_OFFSET {
-                        unpacked[*place].offsets[half][lane] = offset;
-                    }
+                isa.store_numbers(weights.scales.scale[half], &mut to.scales[half]);
+                if F::HAS_OFFSET {
+                    isa.store_numbers(weights.scales.offset[half], &mut to.offsets[half]);
                 }
             }
-        }
-        for (place, codes) in places.iter().zip(&codes) {
-            isa.transpose(codes, &mut unpacked[*place].codes);
         }
     }
 }
@@ -214,7 +191,7 @@ struct Operands<'a, I> {
     isa: I,
     order: Order,
     weights: &'a [WeightRun],
-    activations: &'a [ActivationRun],
+    activations: &'a [Activations],
 }
 
 impl<I: Lanes> Operands<'_, I> {
@@ -222,16 +199,18 @@ impl<I: Lanes> Operands<'_, I> {
     fn multiply<F: Format, const VECTORS: usize>(&self, products: &mut [Products]) {
         let products = products.as_chunks_mut().0;
         // What the arithmetic depends on, so that formats alike share the code.
-        match (F::GROUP < RUN, F::HAS_OFFSET) {
-            (false, false) => self.fold::<false, false, VECTORS>(products),
-            (false, true) => self.fold::<false, true, VECTORS>(products),
-            (true, false) => self.fold::<true, false, VECTORS>(products),
-            (true, true) => self.fold::<true, true, VECTORS>(products),
+        match (F::GROUP < RUN, F::HAS_OFFSET, wide::<I, F>()) {
+            (false, false, false) => self.fold::<false, false, false, VECTORS>(products),
+            (false, false, true) => self.fold::<false, false, true, VECTORS>(products),
+            (true, false, false) => self.fold::<true, false, false, VECTORS>(products),
+            (true, false, true) => self.fold::<true, false, true, VECTORS>(products),
+            (false, true, _) => self.fold::<false, true, false, VECTORS>(products),
+            (true, true, _) => self.fold::<true, true, false, VECTORS>(products),
         }
     }
 
     /// [`fold`](warpdot_formats::reproducible::fold) of all chains.
-    fn fold<const HALVES: bool, const OFFSETS: bool, const VECTORS: usize>(
+    fn fold<const HALVES: bool, const OFFSETS: bool, const WIDE: bool, const VECTORS: usize>(
         &self,
         products: &mut [[Products; VECTORS]],
     ) {
@@ -243,20 +222,20 @@ impl<I: Lanes> Operands<'_, I> {
                 for (quartet, lengths) in self.order.lengths().enumerate() {
                     for (activations, products) in self.activations.chunks_exact(runs).zip(&mut *products) {
                         let mut place = start;
-                        let mut sums = [[isa.floats(0.0); COLUMNS]; VECTORS];
+                        let mut sums = [[isa.numbers(0.0); COLUMNS]; VECTORS];
                         for (chain, length) in lengths.into_iter().enumerate() {
                             let places = place..place + length;
-                            let values = self.chain::<HALVES, OFFSETS, VECTORS>(activations, places);
+                            let values = self.chain::<HALVES, OFFSETS, WIDE, VECTORS>(activations, places);
                             place += length;
                             for (sum, value) in sums.as_flattened_mut().iter_mut().zip(values.as_flattened())
                             {
-                                *sum = if chain == 0 { *value } else { isa.add_lanes(*sum, *value) };
+                                *sum = if chain == 0 { *value } else { isa.sum(*sum, *value) };
                             }
                         }
                         let products = products.as_flattened_mut().iter_mut();
                         for (product, sum) in products.zip(sums.as_flattened()) {
-                            let total = isa.add_lanes(isa.load_lanes(product), *sum);
-                            isa.store_lanes(if quartet == 0 { *sum } else { total }, product);
+                            let total = isa.sum(isa.load_numbers(product), *sum);
+                            isa.store_numbers(if quartet == 0 { *sum } else { total }, product);
                         }
                     }
                     start += lengths.iter().sum::<usize>();
@@ -267,13 +246,13 @@ impl<I: Lanes> Operands<'_, I> {
 
     /// The sums of a chain's run values, which lie at `places`.
     #[inline(always)]
-    fn chain<const HALVES: bool, const OFFSETS: bool, const VECTORS: usize>(
+    fn chain<const HALVES: bool, const OFFSETS: bool, const WIDE: bool, const VECTORS: usize>(
         &self,
-        activations: &[ActivationRun],
+        activations: &[Activations],
         places: Range<usize>,
-    ) -> [[I::Floats; COLUMNS]; VECTORS] {
+    ) -> [[I::Numbers; COLUMNS]; VECTORS] {
         let isa = self.isa;
-        let mut sums = [[isa.floats(0.0); COLUMNS]; VECTORS];
+        let mut sums = [[isa.numbers(0.0); COLUMNS]; VECTORS];
         for place in places {
             let mut weights = [&self.weights[place]; VECTORS];
             for (vector, weights) in weights.iter_mut().enumerate() {
@@ -281,14 +260,14 @@ impl<I: Lanes> Operands<'_, I> {
             }
             let activations = &activations[place];
             let next = std::ptr::from_ref(activations).wrapping_add(self.order.runs).cast::<u8>();
-            for line in 0..size_of::<ActivationRun>() / LINE {
+            for line in 0..size_of::<Activations>() / LINE {
                 isa.prefetch(next.wrapping_add(line * LINE));
             }
-            let values = self.values::<HALVES, OFFSETS, VECTORS>(weights, activations);
+            let values = self.values::<HALVES, OFFSETS, WIDE, VECTORS>(weights, activations);
             for column in 0..COLUMNS {
-                let scale = isa.floats(activations.scales[column]);
+                let scale = isa.numbers(activations.scales[column]);
                 for (sums, values) in sums.iter_mut().zip(&values) {
-                    sums[column] = isa.fma_lanes(scale, values[column], sums[column]);
+                    sums[column] = isa.multiply_add(scale, values[column], sums[column]);
                 }
             }
         }
@@ -297,49 +276,44 @@ impl<I: Lanes> Operands<'_, I> {
 
     /// [`run_value`](warpdot_formats::reproducible::run_value) of all lanes.
     #[inline(always)]
-    fn values<const HALVES: bool, const OFFSETS: bool, const VECTORS: usize>(
+    fn values<const HALVES: bool, const OFFSETS: bool, const WIDE: bool, const VECTORS: usize>(
         &self,
         weights: [&WeightRun; VECTORS],
-        activations: &ActivationRun,
-    ) -> [[I::Floats; COLUMNS]; VECTORS] {
+        activations: &Activations,
+    ) -> [[I::Numbers; COLUMNS]; VECTORS] {
         let isa = self.isa;
-        let mut values = [[isa.floats(0.0); COLUMNS]; VECTORS];
+        let mut values = [[isa.numbers(0.0); COLUMNS]; VECTORS];
         let halves = if HALVES { 2 } else { 1 };
-        let sum_of = |column: usize, half: usize| {
-            let sums = &activations.sums;
-            if HALVES { sums[half][column] } else { sums[0][column] + sums[1][column] }
-        };
         for half in 0..halves {
-            let mut dots = [[isa.ints(0); COLUMNS]; VECTORS];
+            let mut dots = [[isa.integers(0); COLUMNS]; VECTORS];
             for column in 0..COLUMNS {
-                let start = isa.ints(-i32::from(I::BIAS) * sum_of(column, half));
+                let start = isa.integers(activations.starts[half][column]);
                 for dots in &mut dots {
                     dots[column] = start;
                 }
             }
-            for word in half * WORDS / halves..(half + 1) * WORDS / halves {
+            for word in half * 8 / halves..(half + 1) * 8 / halves {
                 for column in 0..COLUMNS {
                     for (dots, weights) in dots.iter_mut().zip(weights) {
-                        let activations = activations.codes[column][word];
-                        dots[column] = isa.dot(dots[column], &weights.codes[word], activations);
+                        let (codes, activations) = (&weights.codes[word], activations.codes[column][word]);
+                        dots[column] = isa.dot::<WIDE>(dots[column], isa.load_words(codes), activations);
                     }
                 }
             }
             for ((values, dots), weights) in values.iter_mut().zip(&dots).zip(weights) {
-                let scale = isa.load_lanes(&weights.scales[half]);
+                let scale = isa.load_numbers(&weights.scales[half]);
                 for (value, dot) in values.iter_mut().zip(dots) {
-                    let dot = isa.to_floats(*dot);
-                    *value =
-                        if half == 0 { isa.mul_lanes(scale, dot) } else { isa.fma_lanes(scale, dot, *value) };
+                    let dot = isa.to_numbers(*dot);
+                    *value = if half == 0 { scale * dot } else { isa.multiply_add(scale, dot, *value) };
                 }
             }
         }
         for half in 0..if OFFSETS { halves } else { 0 } {
             for column in 0..COLUMNS {
-                let sum = isa.floats(sum_of(column, half) as f32);
+                let sum = isa.numbers(activations.sums[half][column]);
                 for (values, weights) in values.iter_mut().zip(weights) {
-                    let offset = isa.load_lanes(&weights.offsets[half]);
-                    values[column] = isa.fma_lanes(offset, sum, values[column]);
+                    let offset = isa.load_numbers(&weights.offsets[half]);
+                    values[column] = isa.multiply_add(offset, sum, values[column]);
                 }
             }
         }

@@ -10,6 +10,7 @@ mod avx2;
 #[allow(unsafe_code, reason = "intrinsics")]
 mod avx512;
 #[allow(unsafe_code, reason = "intrinsics")]
+#[macro_use]
 mod lanes;
 mod portable;
 #[allow(unsafe_code, reason = "stores that need a fence")]
@@ -24,7 +25,7 @@ mod x86;
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512Vnni;
-pub(crate) use lanes::{Lanes, ROWS, WORDS};
+pub(crate) use lanes::{BlocksOfRows, Lanes, ROWS, RowWords};
 pub use portable::Portable;
 pub(crate) use simd::{OCTET, Scales, Simd, Unpacked, octet_blocks, padded_octet, run_of};
 pub(crate) use stream::{Line, streaming};

@@ -1,9 +1,10 @@
 //! Quantized matrix multiplication on the CPU: `Y[m,n] = X[m,k] · W[n,k]ᵀ`, straight from ggml's blocks.
 //!
-//! There are two algorithms, `tile.rs` for few rows of activations and `gemm.rs` for many, written against a handful
-//! of vector operations (`isa/simd.rs`, `isa/lanes.rs`) and the format contract of [`warpdot_formats`]. An instruction set contributes those operations, and each family of them
-//! one function for a format that unpacks eight runs; a format without one goes through the portable definition.
-//! The same functions dequantize whole matrices. Threads come from rayon's current pool.
+//! There are two algorithms, `gemv.rs` for few rows of activations and `gemm.rs` for many, both with sixteen rows of
+//! weights side by side, one in each lane. They are written against a handful of vector operations (`isa/lanes.rs`)
+//! and the format contract of [`warpdot_formats`]: an instruction set contributes those operations, a format how its
+//! words unpack, and neither knows of the other. Weights are read from ggml's blocks as they are, or from a
+//! [`PackedMatrix`], which takes as many bytes and is quicker. Threads come from rayon's current pool.
 //!
 //! ```
 //! use warpdot_cpu::{Isa, Numerics, Problem, Workspace, matmul};
@@ -26,11 +27,12 @@ mod error;
 #[doc(hidden)] // for benches
 pub mod floor;
 mod gemm;
+mod gemv;
 pub mod isa;
 mod kernel;
 mod matmul;
+mod pack;
 mod quantize;
-mod tile;
 
 pub use activations::quantize;
 pub use dequantize::{Float, dequantize, dequantize_bytes};
@@ -38,5 +40,6 @@ pub use error::Error;
 pub use isa::Isa;
 pub use kernel::{Kernel, Routine};
 pub use matmul::{Problem, Workspace, dot, matmul};
+pub use pack::PackedMatrix;
 pub use quantize::{quantize_blocks, quantize_bytes};
 pub use warpdot_formats::Numerics;

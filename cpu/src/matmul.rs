@@ -1,30 +1,16 @@
 //! Products of whole matrices: checks, and the division of the work among threads.
 
-use std::ops::Range;
-
-use bytemuck::Zeroable;
 use rayon::prelude::*;
 use warpdot_formats::{Format, FormatVisitor, GgmlType, Numerics, RUN};
 
-use crate::activations::ActivationOctet;
+use crate::activations::{ActivationRun, Weighing};
 use crate::bytes::{blocks_of_bytes, expect_length};
-use crate::gemm::ActivationRun;
-use crate::isa::{IsaVisitor, Lanes, OCTET, ROWS, Simd};
-use crate::tile::{Accumulators, MAX_COLUMNS, multiply};
-use crate::{Error, Isa, Kernel, Routine, gemm};
+use crate::isa::{IsaVisitor, Lanes, ROWS};
+use crate::pack::{PackedMatrix, Weights};
+use crate::{Error, Isa, Kernel, Routine, gemm, gemv};
 
 /// Products below which other threads are not worth waking.
 const SMALL: usize = 1 << 18;
-
-/// Rows of weights that a thread takes at once are a multiple of this, so that threads seldom write to the
-/// same cache line of y.
-const STRIP: usize = 16;
-
-/// How far ahead of their use weights are fetched from memory, in bytes, at least.
-const AHEAD: usize = 8192;
-
-/// Rows of weights in a tile of [`Routine::Gemv`].
-const GEMV_ROWS: usize = 4;
 
 /// The shape of a product `Y[m,n] = X[m,k] · W[n,k]ᵀ`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,7 +25,7 @@ pub struct Problem {
 
 impl Problem {
     /// Checks all that concerns the shape alone.
-    fn check(self, ty: GgmlType) -> Result<(), Error> {
+    pub(crate) fn check(self, ty: GgmlType) -> Result<(), Error> {
         let Self { m, n, k } = self;
         for (what, value) in [("m", m), ("n", n), ("k", k)] {
             if value == 0 {
@@ -53,19 +39,14 @@ impl Problem {
         m.checked_mul(n).and_then(|outputs| outputs.checked_mul(k)).ok_or(Error::Overflow { m, n, k })?;
         Ok(())
     }
-
-    /// Octets along k, the last one perhaps not full.
-    fn octets(self) -> usize {
-        self.k.div_ceil(RUN * OCTET)
-    }
 }
 
 /// Memory that products need besides their operands. It grows to what the largest product so far needed;
 /// calls that need no more do not allocate.
 #[derive(Debug, Default)]
 pub struct Workspace {
-    activations: Vec<ActivationOctet>,
-    runs: Vec<ActivationRun>,
+    activations: Vec<ActivationRun<1>>,
+    runs: Vec<gemm::Activations>,
     products: Vec<f32>,
     tiles: Vec<gemm::Products>,
 }
@@ -78,9 +59,9 @@ impl Workspace {
 }
 
 /// The first `length` elements of `buffer`, which grows where it must.
-pub(crate) fn grown<T: Zeroable + Clone>(buffer: &mut Vec<T>, length: usize) -> &mut [T] {
+pub(crate) fn grown<T: Clone>(buffer: &mut Vec<T>, length: usize, zero: T) -> &mut [T] {
     if buffer.len() < length {
-        buffer.resize(length, T::zeroed());
+        buffer.resize(length, zero);
     }
     &mut buffer[..length]
 }
@@ -141,7 +122,28 @@ impl Kernel {
         expect_length("weights (n * k / block)", n * (k / F::WEIGHTS), weights.len())?;
         expect_length("x (m * k)", m * k, x.len())?;
         expect_length("y (m * n)", m * n, y.len())?;
+        let weights = Weights::of_blocks(weights, k / F::WEIGHTS);
         self.isa.visit(Multiply { routine: self.routine, workspace, problem, weights, x, y });
+        Ok(())
+    }
+
+    /// [`matmul`] by this kernel of packed weights: `m` rows of activations.
+    ///
+    /// # Errors
+    /// If `m` is zero, `m * n * k` overflows, or a slice has the wrong length.
+    pub fn matmul_packed(
+        self,
+        workspace: &mut Workspace,
+        m: usize,
+        weights: &PackedMatrix,
+        x: &[f32],
+        y: &mut [f32],
+    ) -> Result<(), Error> {
+        let problem = Problem { m, n: weights.rows(), k: weights.columns() };
+        problem.check(weights.ty())?;
+        expect_length("x (m * k)", m * problem.k, x.len())?;
+        expect_length("y (m * n)", m * problem.n, y.len())?;
+        weights.ty().visit(MultiplyPacked { kernel: self, workspace, problem, weights, x, y });
         Ok(())
     }
 
@@ -186,12 +188,30 @@ impl FormatVisitor for MultiplyBytes<'_> {
     }
 }
 
+struct MultiplyPacked<'a> {
+    kernel: Kernel,
+    workspace: &'a mut Workspace,
+    problem: Problem,
+    weights: &'a PackedMatrix,
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl FormatVisitor for MultiplyPacked<'_> {
+    type Output = ();
+
+    fn visit<F: Format>(self) {
+        let Self { kernel: Kernel { isa, routine }, workspace, problem, weights, x, y } = self;
+        isa.visit(Multiply { routine, workspace, problem, weights: weights.weights::<F>(), x, y });
+    }
+}
+
 /// A product whose operands have been checked.
 struct Multiply<'a, F> {
     routine: Routine,
     workspace: &'a mut Workspace,
     problem: Problem,
-    weights: &'a [F],
+    weights: Weights<'a, F>,
     x: &'a [f32],
     y: &'a mut [f32],
 }
@@ -214,28 +234,35 @@ impl<F: Format> Multiply<'_, F> {
         m * n * k < SMALL || rayon::current_num_threads() == 1
     }
 
-    /// X is cut into tiles of some rows, W into strips of some rows. Each strip's products with a tile lie
+    /// X is cut into tiles of some rows, W into strips of some groups. Each strip's products with a tile lie
     /// together in memory, so that threads write to slices of their own; with one row of X that is y itself.
     fn gemv<I: Lanes>(self, isa: I) {
-        let Problem { m, n, k } = self.problem;
-        let (octets, row_blocks) = (self.problem.octets(), k / F::WEIGHTS);
-        let columns = m.div_ceil(m.div_ceil(MAX_COLUMNS));
-        let one_thread = self.one_thread();
-        let strip = if one_thread { n } else { strip_rows(n) };
+        let (Problem { m, n, k }, one_thread) = (self.problem, self.one_thread());
+        let (runs, columns) = (k / RUN, m.div_ceil(m.div_ceil(gemv::MAX_COLUMNS)));
+        let strip = if one_thread { n.next_multiple_of(ROWS) } else { strip_rows(n) };
+        let at_once = if one_thread { m } else { 1 };
 
-        let activations = grown(&mut self.workspace.activations, m * octets);
-        let tiles = activations.par_chunks_mut(columns * octets).with_min_len(if one_thread { m } else { 1 });
-        tiles.zip(self.x.par_chunks(columns * k)).for_each(|(tile, x)| quantize_tile(isa, tile, x, k));
+        let weighing = Weighing::of::<I, F>();
+        let activations = grown(&mut self.workspace.activations, m * runs, ActivationRun::ZERO);
+        let tiles = activations.par_chunks_mut(columns * runs).zip(self.x.par_chunks(columns * k));
+        tiles.with_min_len(at_once).for_each(|(tile, x)| gemv::quantize(isa, weighing, x, k, tile));
 
-        let products: &mut [f32] = if m == 1 { self.y } else { grown(&mut self.workspace.products, m * n) };
-        let tiles = activations.par_chunks(columns * octets).zip(products.par_chunks_mut(columns * n));
-        tiles.with_min_len(if one_thread { m } else { 1 }).for_each(|(activations, products)| {
-            let columns = activations.len() / octets;
-            let strips =
-                products.par_chunks_mut(columns * strip).zip(self.weights.par_chunks(strip * row_blocks));
-            strips.for_each(|(products, weights)| {
-                let strip = Strip { weights, row_blocks, activations, columns };
-                multiply_strip::<I, F>(isa, &strip, products);
+        let (activations, weights) = (&*activations, &self.weights);
+        let products = if m == 1 { &mut *self.y } else { grown(&mut self.workspace.products, m * n, 0.0) };
+        let tiles = activations.par_chunks(columns * runs).zip(products.par_chunks_mut(columns * n));
+        tiles.with_min_len(at_once).for_each(|(activations, products)| {
+            let columns = activations.len() / runs;
+            products.par_chunks_mut(columns * strip).enumerate().for_each(|(index, products)| {
+                let width = products.len() / columns;
+                let mut accumulators = gemv::Accumulators::ZERO;
+                for first in (0..width).step_by(ROWS) {
+                    let group = weights.group((index * strip + first) / ROWS);
+                    gemv::multiply(isa, group, activations, columns, &mut accumulators, |column, product| {
+                        let rows = first..width.min(first + ROWS);
+                        let product = &product[..rows.len()];
+                        products[column * width..][rows].copy_from_slice(product);
+                    });
+                }
             });
         });
 
@@ -246,25 +273,25 @@ impl<F: Format> Multiply<'_, F> {
         }
     }
 
-    /// W is cut into strips of some rows, each of which meets all of X.
+    /// W is cut into strips of some groups, each of which meets all of X.
     fn gemm<I: Lanes>(self, isa: I) {
-        let Problem { m, n, k } = self.problem;
-        let row_blocks = k / F::WEIGHTS;
-        let one_thread = self.one_thread();
+        let (Problem { m, n, k }, one_thread) = (self.problem, self.one_thread());
+        let (runs, tiles, groups) = (k / RUN, m.div_ceil(gemm::COLUMNS), n.div_ceil(ROWS));
         let strip = if one_thread { n } else { strip_rows(n) };
-        let strip = strip.next_multiple_of(I::VECTORS * ROWS);
-        let (runs, tiles) = (k / RUN, m.div_ceil(gemm::COLUMNS));
+        let strip = strip.next_multiple_of(I::VECTORS * ROWS) / ROWS;
         let at_once = if one_thread { m } else { 1 };
 
-        let activations = grown(&mut self.workspace.runs, tiles * runs);
+        let weighing = Weighing::of::<I, F>();
+        let activations = grown(&mut self.workspace.runs, tiles * runs, gemm::Activations::ZERO);
         let (x, of_tiles) = (self.x.par_chunks(gemm::COLUMNS * k), activations.par_chunks_mut(runs));
-        x.zip(of_tiles).with_min_len(at_once).for_each(|(x, tile)| gemm::quantize(isa, x, k, tile));
+        let quantize = |(x, tile): (&[f32], &mut [_])| gemm::quantize(isa, weighing, x, k, tile);
+        x.zip(of_tiles).with_min_len(at_once).for_each(quantize);
 
         let activations = &*activations;
-        let products = grown(&mut self.workspace.tiles, n.div_ceil(ROWS) * tiles);
-        let weights = self.weights.par_chunks(strip * row_blocks);
-        weights.zip(products.par_chunks_mut(strip / ROWS * tiles)).for_each(|(weights, products)| {
-            gemm::multiply(isa, weights, row_blocks, activations, products);
+        let products = grown(&mut self.workspace.tiles, groups * tiles, gemm::NO_PRODUCTS);
+        products.par_chunks_mut(strip * tiles).enumerate().for_each(|(index, products)| {
+            let first = index * strip;
+            gemm::multiply(isa, self.weights, first..groups.min(first + strip), activations, products);
         });
 
         let products = &*products;
@@ -284,70 +311,9 @@ fn collect_strips(y: &mut [f32], products: &[f32], n: usize, strip: usize, one_t
     });
 }
 
-/// Rows of W in a strip: enough strips to balance the threads' loads.
+/// Rows of W in a strip: enough strips to balance the threads' loads, and whole groups, so that no two threads write
+/// to the same cache line of an aligned y.
 fn strip_rows(n: usize) -> usize {
     const STRIPS_PER_THREAD: usize = 8;
-    n.div_ceil(rayon::current_num_threads() * STRIPS_PER_THREAD).next_multiple_of(STRIP)
-}
-
-/// How far ahead to fetch weights while the rows of a tile are read side by side: to the same place some tiles
-/// further on, or within long rows.
-fn fetch_ahead(row_bytes: usize, rows: usize) -> usize {
-    if row_bytes < 4 * AHEAD { AHEAD.next_multiple_of(rows * row_bytes) } else { AHEAD }
-}
-
-/// Quantizes some rows of X to octets, as [`multiply`] wants them.
-fn quantize_tile<I: Simd>(isa: I, tile: &mut [ActivationOctet], x: &[f32], k: usize) {
-    let columns = x.len() / k;
-    isa.vectorize(
-        #[inline(always)]
-        || {
-            for (column, x) in x.chunks_exact(k).enumerate() {
-                for (octets, x) in tile.chunks_exact_mut(columns).zip(x.chunks(RUN * OCTET)) {
-                    octets[column] = ActivationOctet::quantize(x);
-                }
-            }
-        },
-    );
-}
-
-/// Some rows of W, and the tile of X that they meet.
-struct Strip<'a, F> {
-    weights: &'a [F],
-    row_blocks: usize,
-    activations: &'a [ActivationOctet],
-    columns: usize,
-}
-
-/// Multiplies a strip. `products` has a row for each row of the tile.
-fn multiply_strip<I: Simd, F: Format>(isa: I, strip: &Strip<F>, products: &mut [f32]) {
-    isa.vectorize(
-        #[inline(always)]
-        || {
-            let width = products.len() / strip.columns;
-            let whole = width / GEMV_ROWS * GEMV_ROWS;
-            multiply_rows::<I, F, GEMV_ROWS>(isa, strip, 0..whole, products);
-            multiply_rows::<I, F, 1>(isa, strip, whole..width, products);
-        },
-    );
-}
-
-/// Multiplies those of a strip's rows, a multiple of `ROWS` of them.
-#[inline(always)]
-fn multiply_rows<I: Simd, F: Format, const ROWS: usize>(
-    isa: I,
-    strip: &Strip<F>,
-    rows: Range<usize>,
-    products: &mut [f32],
-) {
-    let &Strip { weights, row_blocks, activations, columns } = strip;
-    let width = products.len() / columns;
-    let ahead = fetch_ahead(row_blocks * size_of::<F>(), ROWS);
-    let mut accumulators = Accumulators::<ROWS>::ZERO;
-    for first in rows.step_by(ROWS) {
-        let rows = std::array::from_fn(|r| &weights[(first + r) * row_blocks..][..row_blocks]);
-        multiply(isa, rows, activations, columns, ahead, &mut accumulators, |column, r, product| {
-            products[column * width + first + r] = product;
-        });
-    }
+    n.div_ceil(rayon::current_num_threads() * STRIPS_PER_THREAD).next_multiple_of(ROWS)
 }

@@ -13,7 +13,6 @@ use super::simd::each;
 use super::stream::Line;
 use super::x86::{PAIRS, Wide, unpack, zero_point};
 use super::{OCTET, Simd, Unpacked};
-use crate::activations::ActivationOctet;
 
 /// The CPU has AVX2, FMA and F16C.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,56 +49,6 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn dots<F: Format>(self, codes: &Self::Codes, activations: &ActivationOctet) -> [Self::F32; 2] {
-        // SAFETY: `self` proves AVX2.
-        unsafe {
-            let ones = _mm256_set1_epi16(1);
-            // Per 128-bit lane, which is one half of a run: [a b a b] for runs a and b.
-            let mut pairs = [_mm256_setzero_si256(); OCTET / 2];
-            for (pair, sums) in pairs.iter_mut().enumerate() {
-                let (run_a, run_b) = (2 * pair, 2 * pair + 1);
-                let (a, b) =
-                    (self.load_256(&activations.codes[run_a]), self.load_256(&activations.codes[run_b]));
-                let (codes_a, codes_b) = (codes[run_a], codes[run_b]);
-                *sums = if zero_point(F::TYPE).is_some() {
-                    let (a, b) = (_mm256_maddubs_epi16(codes_a, a), _mm256_maddubs_epi16(codes_b, b));
-                    let sums = _mm256_add_epi16(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
-                    _mm256_madd_epi16(sums, ones)
-                } else {
-                    let (a, b) = (_mm256_sign_epi8(a, codes_a), _mm256_sign_epi8(b, codes_b));
-                    let a = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_abs_epi8(codes_a), a), ones);
-                    let b = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_abs_epi8(codes_b), b), ones);
-                    _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b))
-                };
-            }
-            let [ab, cd, ef, gh] = pairs;
-            let abcd = _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd));
-            let efgh = _mm256_add_epi32(_mm256_unpacklo_epi64(ef, gh), _mm256_unpackhi_epi64(ef, gh));
-            let mut dots = [
-                _mm256_permute2x128_si256::<0x20>(abcd, efgh),
-                _mm256_permute2x128_si256::<0x31>(abcd, efgh),
-            ];
-            if F::GROUP == RUN {
-                dots = [_mm256_add_epi32(dots[0], dots[1]), _mm256_setzero_si256()];
-            }
-            if let Some(zero) = zero_point(F::TYPE) {
-                for (dots, sums) in dots.iter_mut().zip(self.integer_sums::<F>(activations)) {
-                    *dots =
-                        _mm256_sub_epi32(*dots, _mm256_mullo_epi32(_mm256_set1_epi32(i32::from(zero)), sums));
-                }
-            }
-            [_mm256_cvtepi32_ps(dots[0]), _mm256_cvtepi32_ps(dots[1])]
-        }
-    }
-
-    #[inline(always)]
-    fn sums<F: Format>(self, activations: &ActivationOctet) -> [Self::F32; 2] {
-        let [first, second] = self.integer_sums::<F>(activations);
-        // SAFETY: `self` proves AVX2.
-        unsafe { [_mm256_cvtepi32_ps(first), _mm256_cvtepi32_ps(second)] }
-    }
-
-    #[inline(always)]
     fn load(self, values: &[f32; OCTET]) -> Self::F32 {
         // SAFETY: `self` proves AVX; `values` are 32 readable bytes.
         unsafe { _mm256_loadu_ps(values.as_ptr()) }
@@ -115,12 +64,6 @@ impl Simd for Avx2 {
     fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32 {
         // SAFETY: `self` proves AVX.
         unsafe { _mm256_mul_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn fma(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32 {
-        // SAFETY: `self` proves FMA.
-        unsafe { _mm256_fmadd_ps(a, b, c) }
     }
 
     #[inline(always)]
@@ -338,19 +281,5 @@ impl Avx2 {
         const { assert!(size_of::<T>() == 16) };
         // SAFETY: every x86-64 CPU has SSE2; `from` are 16 readable bytes.
         unsafe { _mm_loadu_si128(std::ptr::from_ref(from).cast()) }
-    }
-
-    /// The sums of the activation codes that meet each group.
-    #[inline(always)]
-    pub(super) fn integer_sums<F: Format>(self, activations: &ActivationOctet) -> [__m256i; 2] {
-        let (first, second) = (self.load_256(&activations.sums[0]), self.load_256(&activations.sums[1]));
-        // SAFETY: `self` proves AVX2.
-        unsafe {
-            if F::GROUP == RUN {
-                [_mm256_add_epi32(first, second), _mm256_setzero_si256()]
-            } else {
-                [first, second]
-            }
-        }
     }
 }

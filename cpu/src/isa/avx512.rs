@@ -10,7 +10,6 @@ use warpdot_formats::{Format, RUN};
 use super::stream::Line;
 use super::x86::{PAIRS, Wide, unpack, zero_point};
 use super::{Avx2, OCTET, Simd, Unpacked};
-use crate::activations::ActivationOctet;
 
 /// The CPU has AVX-512 F, BW, VL and VNNI, beside what [`Avx2`] stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,47 +63,6 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn dots<F: Format>(self, codes: &Self::Codes, activations: &ActivationOctet) -> [Self::F32; 2] {
-        let activations_of: &[[i8; 2 * RUN]; OCTET / 2] = bytemuck::cast_ref(&activations.codes);
-        // SAFETY: `self` proves AVX-512 F and VNNI; each load is of 64 readable bytes.
-        unsafe {
-            // Of runs a and b, per 128-bit lane: four sums of the first half of a, of its second half, and
-            // the same of b.
-            let mut quads = [_mm512_setzero_si512(); OCTET / 2];
-            for ((quads, codes), activations) in quads.iter_mut().zip(codes).zip(activations_of) {
-                let activations = _mm512_loadu_si512(activations.as_ptr().cast());
-                *quads = _mm512_dpbusd_epi32(_mm512_setzero_si512(), *codes, activations);
-            }
-            let [ab, cd, ef, gh] = quads;
-            let abcd = _mm512_add_epi32(_mm512_unpacklo_epi32(ab, cd), _mm512_unpackhi_epi32(ab, cd));
-            let efgh = _mm512_add_epi32(_mm512_unpacklo_epi32(ef, gh), _mm512_unpackhi_epi32(ef, gh));
-            let all = _mm512_add_epi32(_mm512_unpacklo_epi64(abcd, efgh), _mm512_unpackhi_epi64(abcd, efgh));
-            let mut dots = if F::GROUP == RUN {
-                // Each half added to the other, then [a c e g - - - - b d f h - - - -] in order.
-                let all = _mm512_add_epi32(all, _mm512_shuffle_i32x4::<0b10_11_00_01>(all, all));
-                let order = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 0, 0, 0, 0, 0, 0, 0, 0);
-                [_mm512_castsi512_si256(_mm512_permutexvar_epi32(order, all)), _mm256_setzero_si256()]
-            } else {
-                let order = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
-                let all = _mm512_permutexvar_epi32(order, all);
-                [_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64::<1>(all)]
-            };
-            if zero::<F>() != 0 {
-                let zero = _mm256_set1_epi32(i32::from(zero::<F>()));
-                for (dots, sums) in dots.iter_mut().zip(self.avx2.integer_sums::<F>(activations)) {
-                    *dots = _mm256_sub_epi32(*dots, _mm256_mullo_epi32(zero, sums));
-                }
-            }
-            [_mm256_cvtepi32_ps(dots[0]), _mm256_cvtepi32_ps(dots[1])]
-        }
-    }
-
-    #[inline(always)]
-    fn sums<F: Format>(self, activations: &ActivationOctet) -> [Self::F32; 2] {
-        self.avx2.sums::<F>(activations)
-    }
-
-    #[inline(always)]
     fn load(self, values: &[f32; OCTET]) -> Self::F32 {
         self.avx2.load(values)
     }
@@ -117,11 +75,6 @@ impl Simd for Avx512Vnni {
     #[inline(always)]
     fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32 {
         self.avx2.mul(a, b)
-    }
-
-    #[inline(always)]
-    fn fma(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32 {
-        self.avx2.fma(a, b, c)
     }
 
     #[inline(always)]

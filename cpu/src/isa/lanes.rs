@@ -1,9 +1,12 @@
-//! What the tiled product asks of an instruction set: vectors whose lanes are rows of weights.
+//! What products ask of an instruction set: vectors whose lanes are rows of weights.
 
-use warpdot_formats::{Format, RUN};
+use bytemuck::{Pod, Zeroable};
+use warpdot_formats::{Blocks, Number, Word};
 
 use super::Simd;
 
+#[macro_use]
+mod operators;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -13,60 +16,97 @@ mod portable;
 /// Rows of weights side by side, one in each lane.
 pub(crate) const ROWS: usize = 16;
 
-/// Four-code words in a run.
-pub(crate) const WORDS: usize = RUN / 4;
+/// A word of each row, a cache line.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub(crate) struct RowWords(pub(crate) [u32; ROWS]);
 
 /// Vector operations on [`ROWS`] lanes; implemented by the tokens.
 ///
 /// As those of [`Simd`], they are meant to be inlined into the work given to [`Simd::vectorize`].
 pub(crate) trait Lanes: Simd {
-    /// An `i32` in each lane.
-    type Ints: Copy;
+    /// 32 bits in each lane: codes, or an `i32`.
+    type Words: Word<Number = Self::Numbers>;
     /// An `f32` in each lane.
-    type Floats: Copy;
-    /// How codes are stored: as their own value, or above it by this much so that they have no sign.
-    const BIAS: u8;
+    type Numbers: Number;
+    /// Whether [`dot`](Self::dot) takes any unsigned bytes for codes. Otherwise it takes signed ones.
+    const UNSIGNED: bool;
     /// Vectors of rows whose sums with four rows of activations fit the registers: 1 or 2.
     const VECTORS: usize;
 
-    /// The biased codes of one run of an octet of `F`.
-    fn words<F: Format>(self, codes: &Self::Codes, run: usize) -> [u32; WORDS];
+    /// A word for each lane.
+    fn load_words(self, words: &[u32; ROWS]) -> Self::Words;
 
-    /// Brings the same words of all rows together.
+    /// A half-word for each lane; the high halves of the words are zero.
+    fn load_halves(self, halves: &[u16; ROWS]) -> Self::Words;
+
+    /// A byte for each lane; the others of the words are zero.
+    fn load_bytes(self, bytes: &[u8; ROWS]) -> Self::Words;
+
+    /// Stores the lanes' words.
+    fn store_words(self, words: Self::Words, to: &mut [u32; ROWS]);
+
+    /// Brings four words of all rows side by side.
     #[inline(always)]
-    fn transpose(self, rows: &[[u32; WORDS]; ROWS], words: &mut [[u32; ROWS]; WORDS]) {
-        for (i, words) in words.iter_mut().enumerate() {
-            for (word, row) in words.iter_mut().zip(rows) {
-                *word = row[i];
+    fn transpose(self, rows: [&[u8; 16]; ROWS], words: &mut [RowWords; 4]) {
+        for (lane, row) in rows.into_iter().enumerate() {
+            for (words, bytes) in words.iter_mut().zip(row.as_chunks().0) {
+                words.0[lane] = u32::from_le_bytes(*bytes);
             }
         }
     }
 
     /// The integer in all lanes.
-    fn ints(self, value: i32) -> Self::Ints;
+    fn integers(self, value: i32) -> Self::Words;
 
-    /// Adds to each lane the dot product of the lane's four codes, biased, and four activations, which are all
-    /// signed bytes from -127 to 127.
-    fn dot(self, sums: Self::Ints, codes: &[u32; ROWS], activations: u32) -> Self::Ints;
+    /// Adds to each lane's integer the dot product of the lane's four codes and four activations, which are signed
+    /// bytes from -127 to 127. Codes are below 64 or, where `WIDE`, any bytes.
+    fn dot<const WIDE: bool>(self, sums: Self::Words, codes: Self::Words, activations: u32) -> Self::Words;
 
-    /// The integers as floats, rounded to nearest.
-    fn to_floats(self, ints: Self::Ints) -> Self::Floats;
+    /// The integers as numbers, rounded to nearest.
+    fn to_numbers(self, integers: Self::Words) -> Self::Numbers;
 
     /// The number in all lanes.
-    fn floats(self, value: f32) -> Self::Floats;
+    fn numbers(self, value: f32) -> Self::Numbers;
 
     /// A number for each lane.
-    fn load_lanes(self, values: &[f32; ROWS]) -> Self::Floats;
+    fn load_numbers(self, values: &[f32; ROWS]) -> Self::Numbers;
 
     /// Stores the lanes' numbers.
-    fn store_lanes(self, values: Self::Floats, to: &mut [f32; ROWS]);
+    fn store_numbers(self, values: Self::Numbers, to: &mut [f32; ROWS]);
 
     /// `a + b`.
-    fn add_lanes(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
-
-    /// `a * b`.
-    fn mul_lanes(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    fn sum(self, a: Self::Numbers, b: Self::Numbers) -> Self::Numbers;
 
     /// `a * b + c`, rounded once.
-    fn fma_lanes(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+    fn multiply_add(self, a: Self::Numbers, b: Self::Numbers, c: Self::Numbers) -> Self::Numbers;
+}
+
+/// A block of each row: the words of the blocks, and their odd fields, side by side.
+#[derive(Clone, Copy)]
+pub(crate) struct BlocksOfRows<'a, I> {
+    pub(crate) isa: I,
+    pub(crate) words: &'a [RowWords],
+    /// Half-words of the rows, or two rows' bytes in each.
+    pub(crate) odd: &'a [u16],
+}
+
+impl<I: Lanes> Blocks for BlocksOfRows<'_, I> {
+    type Word = I::Words;
+
+    #[inline(always)]
+    fn word(self, index: usize) -> I::Words {
+        self.isa.load_words(&self.words[index].0)
+    }
+
+    #[inline(always)]
+    fn odd(self) -> I::Words {
+        match self.odd.first_chunk() {
+            Some(halves) => self.isa.load_halves(halves),
+            None => {
+                let bytes: &[u16; ROWS / 2] = self.odd.first_chunk().expect("a byte of each row");
+                self.isa.load_bytes(bytemuck::cast_ref(bytes))
+            }
+        }
+    }
 }

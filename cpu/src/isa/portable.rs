@@ -2,10 +2,9 @@
 
 use std::array::from_fn;
 
-use warpdot_formats::{Codes, Format, RUN, code_bytes, reproducible};
+use warpdot_formats::{Codes, Format, RUN, code_bytes};
 
 use super::{OCTET, Scales, Simd, Unpacked, run_of};
-use crate::activations::ActivationOctet;
 
 /// What every CPU can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,23 +36,6 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn dots<F: Format>(self, codes: &Self::Codes, activations: &ActivationOctet) -> [Self::F32; 2] {
-        let dots: [[i32; 2]; OCTET] =
-            from_fn(|run| reproducible::dots::<F>(&codes[run], &activations.codes[run]));
-        from_fn(|group| dots.map(|dots| dots[group] as f32))
-    }
-
-    #[inline(always)]
-    fn sums<F: Format>(self, activations: &ActivationOctet) -> [Self::F32; 2] {
-        let [first, second] = &activations.sums;
-        if F::GROUP == RUN {
-            [from_fn(|run| (first[run] + second[run]) as f32), [0.0; OCTET]]
-        } else {
-            [first.map(|sum| sum as f32), second.map(|sum| sum as f32)]
-        }
-    }
-
-    #[inline(always)]
     fn load(self, values: &[f32; OCTET]) -> Self::F32 {
         *values
     }
@@ -66,11 +48,6 @@ impl Simd for Portable {
     #[inline(always)]
     fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32 {
         from_fn(|i| a[i] * b[i])
-    }
-
-    #[inline(always)]
-    fn fma(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32 {
-        from_fn(|i| reproducible::fma(a[i], b[i], c[i]))
     }
 
     #[inline(always)]

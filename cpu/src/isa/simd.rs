@@ -3,7 +3,6 @@
 use warpdot_formats::{F16, Format, RUN, RunScales};
 
 use super::stream::Line;
-use crate::activations::ActivationOctet;
 
 /// Consecutive runs that are worked on at once, one in each lane of a vector of eight: 256 weights, which is
 /// a super-block or eight small blocks.
@@ -90,13 +89,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Unpacks an octet: [`octet_blocks`] blocks.
     fn unpack<F: Format>(self, blocks: &[F]) -> Unpacked<Self>;
 
-    /// The exact integer dot products of an octet's groups, as `f32`: of whole runs in the first vector, or
-    /// of the runs' first and second halves.
-    fn dots<F: Format>(self, codes: &Self::Codes, activations: &ActivationOctet) -> [Self::F32; 2];
-
-    /// The sums of the activation codes that meet the same groups.
-    fn sums<F: Format>(self, activations: &ActivationOctet) -> [Self::F32; 2];
-
     /// The eight values.
     fn load(self, values: &[f32; OCTET]) -> Self::F32;
 
@@ -108,9 +100,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     /// `a + b`.
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
-
-    /// `a * b + c`, rounded once.
-    fn fma(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
 
     /// `value` in all lanes.
     #[inline(always)]

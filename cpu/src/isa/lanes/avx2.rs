@@ -1,95 +1,268 @@
 use std::arch::x86_64::*;
 
-use warpdot_formats::Format;
+use warpdot_formats::Word;
 
-use super::{Lanes, ROWS, WORDS};
+use super::{Lanes, ROWS, RowWords};
 use crate::isa::Avx2;
-use crate::isa::x86::zero_point;
 
-// SAFETY, for all blocks of this file: `self` proves AVX2 and FMA, and references are to as many bytes as are
-// loaded or stored.
+// SAFETY, for all blocks of this file: the token, without which there is no vector, proves AVX2, FMA and F16C, and
+// references are to as many bytes as are loaded or stored.
+
+/// 16 words in two vectors; only made with the token at hand.
+#[derive(Clone, Copy)]
+pub(crate) struct Words([__m256i; 2]);
+
+/// 16 numbers in two vectors; only made with the token at hand.
+#[derive(Clone, Copy)]
+pub(crate) struct Numbers([__m256; 2]);
+
+/// Functions of vectors by an intrinsic each.
+macro_rules! intrinsics {
+    ($type:ident: $($function:ident $intrinsic:ident),*) => {$(
+        #[inline(always)]
+        fn $function(self, other: Self) -> Self {
+            // SAFETY: see above.
+            Self(unsafe { [$intrinsic(self.0[0], other.0[0]), $intrinsic(self.0[1], other.0[1])] })
+        }
+    )*};
+}
+
+impl Words {
+    intrinsics!(Words: and _mm256_and_si256, or _mm256_or_si256, xor _mm256_xor_si256, add _mm256_add_epi32,
+        sub _mm256_sub_epi32, mul _mm256_mullo_epi32, shl_each _mm256_sllv_epi32, shr_each _mm256_srlv_epi32);
+
+    #[inline(always)]
+    fn splat(value: u32) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { [_mm256_set1_epi32(value.cast_signed()); 2] })
+    }
+
+    #[inline(always)]
+    fn shl(self, by: u32) -> Self {
+        self.shl_each(Self::splat(by))
+    }
+
+    #[inline(always)]
+    fn shr(self, by: u32) -> Self {
+        self.shr_each(Self::splat(by))
+    }
+}
+
+impl Numbers {
+    intrinsics!(Numbers: add _mm256_add_ps, sub _mm256_sub_ps, mul _mm256_mul_ps);
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { [_mm256_set1_ps(value); 2] })
+    }
+
+    #[inline(always)]
+    fn negative(self) -> Self {
+        // SAFETY: see above.
+        Self(unsafe {
+            let signs = _mm256_set1_ps(-0.0);
+            [_mm256_xor_ps(self.0[0], signs), _mm256_xor_ps(self.0[1], signs)]
+        })
+    }
+}
+
+operators!(Words, Numbers);
+
+impl Word for Words {
+    type Number = Numbers;
+
+    #[inline(always)]
+    fn to_number(self) -> Numbers {
+        // SAFETY: see above.
+        Numbers(unsafe { [_mm256_cvtepi32_ps(self.0[0]), _mm256_cvtepi32_ps(self.0[1])] })
+    }
+
+    #[inline(always)]
+    fn to_bits_of_number(self) -> Numbers {
+        // SAFETY: see above.
+        Numbers(unsafe { [_mm256_castsi256_ps(self.0[0]), _mm256_castsi256_ps(self.0[1])] })
+    }
+
+    #[inline(always)]
+    fn half_to_number(self) -> Numbers {
+        let [first, second] = (self & 0xffff).0;
+        // SAFETY: see above.
+        Numbers(unsafe {
+            // Quarters of half-words: first, second, first, second.
+            let mixed = _mm256_packus_epi32(first, second);
+            let halves = _mm256_permute4x64_epi64::<0b11_01_10_00>(mixed);
+            [
+                _mm256_cvtph_ps(_mm256_castsi256_si128(halves)),
+                _mm256_cvtph_ps(_mm256_extracti128_si256::<1>(halves)),
+            ]
+        })
+    }
+
+    #[inline(always)]
+    fn signed_byte(self, index: usize) -> Numbers {
+        let [first, second] = (self << (24 - 8 * index as u32)).0;
+        // SAFETY: see above.
+        Numbers(unsafe {
+            [
+                _mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(first)),
+                _mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(second)),
+            ]
+        })
+    }
+
+    #[inline(always)]
+    fn look_up<const N: usize>(self, table: &'static [u16; N]) -> Self {
+        const { assert!(N.is_power_of_two() && N >= 2) };
+        let index = self & (N as u32 - 1);
+        let [first, second] = (index >> 1).0;
+        let table = table.as_ptr().cast();
+        // SAFETY: see above; pairs of entries are gathered, and half of an index below N is a pair's.
+        let pairs = Self(unsafe {
+            [_mm256_i32gather_epi32::<4>(table, first), _mm256_i32gather_epi32::<4>(table, second)]
+        });
+        pairs.shr_each((index & 1) << 4) & 0xffff
+    }
+
+    #[inline(always)]
+    fn look_up_bytes(self, table: &'static [u8; 16]) -> Self {
+        // SAFETY: see above.
+        Self(unsafe {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+            [_mm256_shuffle_epi8(table, self.0[0]), _mm256_shuffle_epi8(table, self.0[1])]
+        })
+    }
+}
+
 impl Lanes for Avx2 {
-    type Ints = [__m256i; 2];
-    type Floats = [__m256; 2];
-    const BIAS: u8 = 0;
+    type Words = Words;
+    type Numbers = Numbers;
+    const UNSIGNED: bool = false;
     const VECTORS: usize = 1;
 
     #[inline(always)]
-    fn words<F: Format>(self, codes: &Self::Codes, run: usize) -> [u32; WORDS] {
-        let mut words = [0; WORDS];
+    fn load_words(self, words: &[u32; ROWS]) -> Words {
+        // SAFETY: see above.
+        Words(unsafe {
+            [_mm256_loadu_si256(words.as_ptr().cast()), _mm256_loadu_si256(words[8..].as_ptr().cast())]
+        })
+    }
+
+    #[inline(always)]
+    fn load_halves(self, halves: &[u16; ROWS]) -> Words {
+        // SAFETY: see above.
+        Words(unsafe {
+            [
+                _mm256_cvtepu16_epi32(_mm_loadu_si128(halves.as_ptr().cast())),
+                _mm256_cvtepu16_epi32(_mm_loadu_si128(halves[8..].as_ptr().cast())),
+            ]
+        })
+    }
+
+    #[inline(always)]
+    fn load_bytes(self, bytes: &[u8; ROWS]) -> Words {
+        // SAFETY: see above.
+        Words(unsafe {
+            let bytes = _mm_loadu_si128(bytes.as_ptr().cast());
+            [_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128::<8>(bytes))]
+        })
+    }
+
+    #[inline(always)]
+    fn store_words(self, words: Words, to: &mut [u32; ROWS]) {
         // SAFETY: see above.
         unsafe {
-            let zero = _mm256_set1_epi8(zero_point(F::TYPE).unwrap_or(0).cast_signed());
-            _mm256_storeu_si256(words.as_mut_ptr().cast(), _mm256_sub_epi8(codes[run], zero));
+            _mm256_storeu_si256(to.as_mut_ptr().cast(), words.0[0]);
+            _mm256_storeu_si256(to[8..].as_mut_ptr().cast(), words.0[1]);
         }
-        words
+    }
+
+    /// Rows r and r + 4 share a vector, a half each; within halves, four by four words are turned round.
+    #[inline(always)]
+    fn transpose(self, rows: [&[u8; 16]; ROWS], words: &mut [RowWords; 4]) {
+        for (half, rows) in rows.as_chunks::<8>().0.iter().enumerate() {
+            // SAFETY: see above.
+            unsafe {
+                let mut pairs = [_mm256_setzero_si256(); 4];
+                for (r, pair) in pairs.iter_mut().enumerate() {
+                    let load = |row: usize| _mm_loadu_si128(rows[row].as_ptr().cast());
+                    *pair = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(load(r)), load(r + 4));
+                }
+                let low =
+                    [_mm256_unpacklo_epi32(pairs[0], pairs[1]), _mm256_unpacklo_epi32(pairs[2], pairs[3])];
+                let high =
+                    [_mm256_unpackhi_epi32(pairs[0], pairs[1]), _mm256_unpackhi_epi32(pairs[2], pairs[3])];
+                let turned = [
+                    _mm256_unpacklo_epi64(low[0], low[1]),
+                    _mm256_unpackhi_epi64(low[0], low[1]),
+                    _mm256_unpacklo_epi64(high[0], high[1]),
+                    _mm256_unpackhi_epi64(high[0], high[1]),
+                ];
+                for (words, turned) in words.iter_mut().zip(turned) {
+                    _mm256_storeu_si256(words.0[8 * half..][..8].as_mut_ptr().cast(), turned);
+                }
+            }
+        }
     }
 
     #[inline(always)]
-    fn ints(self, value: i32) -> Self::Ints {
-        // SAFETY: see above.
-        unsafe { [_mm256_set1_epi32(value); 2] }
+    fn integers(self, value: i32) -> Words {
+        Words::splat(value.cast_unsigned())
     }
 
     #[inline(always)]
-    fn dot(self, sums: Self::Ints, codes: &[u32; ROWS], activations: u32) -> Self::Ints {
+    fn dot<const WIDE: bool>(self, sums: Words, codes: Words, activations: u32) -> Words {
         // SAFETY: see above.
         unsafe {
             let activations = _mm256_set1_epi32(activations.cast_signed());
-            let half = |sums, at: usize| {
-                // `vpmaddubsw` wants one factor without a sign, which the other one takes over. Pairs of
-                // products of at most 128 * 127 fit 16 bits.
-                let codes = _mm256_loadu_si256(codes[at..at + 8].as_ptr().cast());
-                let signed = _mm256_sign_epi8(activations, codes);
-                let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(codes), signed);
+            let half = |sums, codes| {
+                // `vpmaddubsw` wants one factor without a sign, and adds pairs of products to 16 bits: that holds
+                // for codes below 64 as they are, and for any once the other factor has taken over their sign, as
+                // magnitudes of at most 128 times 127.
+                let pairs = if WIDE {
+                    _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(activations, codes))
+                } else {
+                    _mm256_maddubs_epi16(codes, activations)
+                };
                 _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
             };
-            [half(sums[0], 0), half(sums[1], 8)]
+            Words([half(sums.0[0], codes.0[0]), half(sums.0[1], codes.0[1])])
         }
     }
 
     #[inline(always)]
-    fn to_floats(self, ints: Self::Ints) -> Self::Floats {
-        // SAFETY: see above.
-        unsafe { [_mm256_cvtepi32_ps(ints[0]), _mm256_cvtepi32_ps(ints[1])] }
+    fn to_numbers(self, integers: Words) -> Numbers {
+        integers.to_number()
     }
 
     #[inline(always)]
-    fn floats(self, value: f32) -> Self::Floats {
-        // SAFETY: see above.
-        unsafe { [_mm256_set1_ps(value); 2] }
+    fn numbers(self, value: f32) -> Numbers {
+        Numbers::splat(value)
     }
 
     #[inline(always)]
-    fn load_lanes(self, values: &[f32; ROWS]) -> Self::Floats {
+    fn load_numbers(self, values: &[f32; ROWS]) -> Numbers {
         // SAFETY: see above.
-        unsafe { [_mm256_loadu_ps(values.as_ptr()), _mm256_loadu_ps(values[8..].as_ptr())] }
+        Numbers(unsafe { [_mm256_loadu_ps(values.as_ptr()), _mm256_loadu_ps(values[8..].as_ptr())] })
     }
 
     #[inline(always)]
-    fn store_lanes(self, values: Self::Floats, to: &mut [f32; ROWS]) {
+    fn store_numbers(self, values: Numbers, to: &mut [f32; ROWS]) {
         // SAFETY: see above.
         unsafe {
-            _mm256_storeu_ps(to.as_mut_ptr(), values[0]);
-            _mm256_storeu_ps(to[8..].as_mut_ptr(), values[1]);
+            _mm256_storeu_ps(to.as_mut_ptr(), values.0[0]);
+            _mm256_storeu_ps(to[8..].as_mut_ptr(), values.0[1]);
         }
     }
 
     #[inline(always)]
-    fn add_lanes(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
-        // SAFETY: see above.
-        unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
+    fn sum(self, a: Numbers, b: Numbers) -> Numbers {
+        a.add(b)
     }
 
     #[inline(always)]
-    fn mul_lanes(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+    fn multiply_add(self, a: Numbers, b: Numbers, c: Numbers) -> Numbers {
         // SAFETY: see above.
-        unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
-    }
-
-    #[inline(always)]
-    fn fma_lanes(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
-        // SAFETY: see above.
-        unsafe { [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])] }
+        Numbers(unsafe { [_mm256_fmadd_ps(a.0[0], b.0[0], c.0[0]), _mm256_fmadd_ps(a.0[1], b.0[1], c.0[1])] })
     }
 }

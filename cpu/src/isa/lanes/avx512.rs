@@ -1,127 +1,221 @@
 use std::arch::x86_64::*;
 
-use warpdot_formats::Format;
+use warpdot_formats::Word;
 
-use super::{Lanes, ROWS, WORDS};
+use super::{Lanes, ROWS, RowWords};
 use crate::isa::Avx512Vnni;
-use crate::isa::x86::zero_point;
 
-// SAFETY, for all blocks of this file: `self` proves AVX-512 F and VNNI, and references are to as many bytes as
-// are loaded or stored.
+// SAFETY, for all blocks of this file: the token, without which there is no vector, proves AVX-512 F, BW, VL and VNNI,
+// and references are to as many bytes as are loaded or stored.
+
+/// 16 words; only made with the token at hand.
+#[derive(Clone, Copy)]
+pub(crate) struct Words(__m512i);
+
+/// 16 numbers; only made with the token at hand.
+#[derive(Clone, Copy)]
+pub(crate) struct Numbers(__m512);
+
+/// Functions of vectors by an intrinsic each.
+macro_rules! intrinsics {
+    ($type:ident: $($function:ident $intrinsic:ident),*) => {$(
+        #[inline(always)]
+        fn $function(self, other: Self) -> Self {
+            // SAFETY: see above.
+            Self(unsafe { $intrinsic(self.0, other.0) })
+        }
+    )*};
+}
+
+impl Words {
+    intrinsics!(Words: and _mm512_and_si512, or _mm512_or_si512, xor _mm512_xor_si512, add _mm512_add_epi32,
+        sub _mm512_sub_epi32, mul _mm512_mullo_epi32, shl_each _mm512_sllv_epi32, shr_each _mm512_srlv_epi32);
+
+    #[inline(always)]
+    fn splat(value: u32) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm512_set1_epi32(value.cast_signed()) })
+    }
+
+    #[inline(always)]
+    fn shl(self, by: u32) -> Self {
+        self.shl_each(Self::splat(by))
+    }
+
+    #[inline(always)]
+    fn shr(self, by: u32) -> Self {
+        self.shr_each(Self::splat(by))
+    }
+}
+
+impl Numbers {
+    intrinsics!(Numbers: add _mm512_add_ps, sub _mm512_sub_ps, mul _mm512_mul_ps);
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm512_set1_ps(value) })
+    }
+
+    #[inline(always)]
+    fn negative(self) -> Self {
+        // SAFETY: see above.
+        Self(unsafe {
+            let signs = _mm512_set1_epi32(i32::MIN);
+            _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(self.0), signs))
+        })
+    }
+}
+
+operators!(Words, Numbers);
+
+impl Word for Words {
+    type Number = Numbers;
+
+    #[inline(always)]
+    fn to_number(self) -> Numbers {
+        // SAFETY: see above.
+        Numbers(unsafe { _mm512_cvtepi32_ps(self.0) })
+    }
+
+    #[inline(always)]
+    fn to_bits_of_number(self) -> Numbers {
+        // SAFETY: see above.
+        Numbers(unsafe { _mm512_castsi512_ps(self.0) })
+    }
+
+    #[inline(always)]
+    fn half_to_number(self) -> Numbers {
+        // SAFETY: see above.
+        Numbers(unsafe { _mm512_cvtph_ps(_mm512_cvtepi32_epi16(self.0)) })
+    }
+
+    #[inline(always)]
+    fn signed_byte(self, index: usize) -> Numbers {
+        let top = self << (24 - 8 * index as u32);
+        // SAFETY: see above.
+        Numbers(unsafe { _mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(top.0)) })
+    }
+
+    #[inline(always)]
+    fn look_up<const N: usize>(self, table: &'static [u16; N]) -> Self {
+        const { assert!(N.is_power_of_two() && N >= 2) };
+        let index = self & (N as u32 - 1);
+        // SAFETY: see above; pairs of entries are gathered, and half of an index below N is a pair's.
+        let pairs = Self(unsafe { _mm512_i32gather_epi32::<4>((index >> 1).0, table.as_ptr().cast()) });
+        pairs.shr_each((index & 1) << 4) & 0xffff
+    }
+
+    #[inline(always)]
+    fn look_up_bytes(self, table: &'static [u8; 16]) -> Self {
+        // SAFETY: see above.
+        Self(unsafe {
+            let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));
+            _mm512_shuffle_epi8(table, self.0)
+        })
+    }
+}
+
 impl Lanes for Avx512Vnni {
-    type Ints = __m512i;
-    type Floats = __m512;
+    type Words = Words;
+    type Numbers = Numbers;
     // `vpdpbusd` multiplies unsigned by signed bytes.
-    const BIAS: u8 = 128;
+    const UNSIGNED: bool = true;
     const VECTORS: usize = 2;
 
     #[inline(always)]
-    fn words<F: Format>(self, codes: &Self::Codes, run: usize) -> [u32; WORDS] {
-        let mut words = [0; WORDS];
+    fn load_words(self, words: &[u32; ROWS]) -> Words {
         // SAFETY: see above.
-        unsafe {
-            let pair = codes[run / 2];
-            let codes = match run % 2 {
-                0 => _mm512_castsi512_si256(pair),
-                _ => _mm512_extracti64x4_epi64::<1>(pair),
-            };
-            // Signed codes have been raised already.
-            let raise = Self::BIAS - zero_point(F::TYPE).unwrap_or(Self::BIAS);
-            let biased = _mm256_add_epi8(codes, _mm256_set1_epi8(raise.cast_signed()));
-            _mm256_storeu_si256(words.as_mut_ptr().cast(), biased);
-        }
-        words
-    }
-
-    /// Rows r and r + 8 share a vector: four words of one and the same four of the other in every other quarter.
-    #[inline(always)]
-    fn transpose(self, rows: &[[u32; WORDS]; ROWS], words: &mut [[u32; ROWS]; WORDS]) {
-        // SAFETY: see above.
-        unsafe {
-            let mut pairs = [_mm512_setzero_si512(); ROWS / 2];
-            for (r, pair) in pairs.iter_mut().enumerate() {
-                let low = _mm256_loadu_si256(rows[r].as_ptr().cast());
-                let high = _mm256_loadu_si256(rows[r + ROWS / 2].as_ptr().cast());
-                *pair = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
-            }
-            // Within each quarter, four words of four rows are turned round: vector j has words j and j + 4.
-            let mut quads = [[_mm512_setzero_si512(); 4]; 2];
-            for (quads, rows) in quads.iter_mut().zip(pairs.as_chunks::<4>().0) {
-                let low = [_mm512_unpacklo_epi32(rows[0], rows[1]), _mm512_unpacklo_epi32(rows[2], rows[3])];
-                let high = [_mm512_unpackhi_epi32(rows[0], rows[1]), _mm512_unpackhi_epi32(rows[2], rows[3])];
-                *quads = [
-                    _mm512_unpacklo_epi64(low[0], low[1]),
-                    _mm512_unpackhi_epi64(low[0], low[1]),
-                    _mm512_unpacklo_epi64(high[0], high[1]),
-                    _mm512_unpackhi_epi64(high[0], high[1]),
-                ];
-            }
-            let early = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
-            let late = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
-            let [first, second] = quads;
-            for (j, (first, second)) in first.into_iter().zip(second).enumerate() {
-                for (word, quarters) in [(j, early), (j + 4, late)] {
-                    let of_all = _mm512_permutex2var_epi64(first, quarters, second);
-                    _mm512_storeu_si512(words[word].as_mut_ptr().cast(), of_all);
-                }
-            }
-        }
+        Words(unsafe { _mm512_loadu_si512(words.as_ptr().cast()) })
     }
 
     #[inline(always)]
-    fn ints(self, value: i32) -> Self::Ints {
+    fn load_halves(self, halves: &[u16; ROWS]) -> Words {
         // SAFETY: see above.
-        unsafe { _mm512_set1_epi32(value) }
+        Words(unsafe { _mm512_cvtepu16_epi32(_mm256_loadu_si256(halves.as_ptr().cast())) })
     }
 
     #[inline(always)]
-    fn dot(self, sums: Self::Ints, codes: &[u32; ROWS], activations: u32) -> Self::Ints {
+    fn load_bytes(self, bytes: &[u8; ROWS]) -> Words {
+        // SAFETY: see above.
+        Words(unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.as_ptr().cast())) })
+    }
+
+    #[inline(always)]
+    fn store_words(self, words: Words, to: &mut [u32; ROWS]) {
+        // SAFETY: see above.
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), words.0) };
+    }
+
+    /// Rows r, r + 4, r + 8 and r + 12 share a vector, a quarter each; within quarters, four by four words are turned
+    /// round.
+    #[inline(always)]
+    fn transpose(self, rows: [&[u8; 16]; ROWS], words: &mut [RowWords; 4]) {
         // SAFETY: see above.
         unsafe {
-            let codes = _mm512_loadu_si512(codes.as_ptr().cast());
-            _mm512_dpbusd_epi32(sums, codes, _mm512_set1_epi32(activations.cast_signed()))
+            let mut fours = [_mm512_setzero_si512(); 4];
+            for (r, four) in fours.iter_mut().enumerate() {
+                let load = |row: usize| _mm_loadu_si128(rows[row].as_ptr().cast());
+                let vector = _mm512_castsi128_si512(load(r));
+                let vector = _mm512_inserti32x4::<1>(vector, load(r + 4));
+                let vector = _mm512_inserti32x4::<2>(vector, load(r + 8));
+                *four = _mm512_inserti32x4::<3>(vector, load(r + 12));
+            }
+            let low = [_mm512_unpacklo_epi32(fours[0], fours[1]), _mm512_unpacklo_epi32(fours[2], fours[3])];
+            let high = [_mm512_unpackhi_epi32(fours[0], fours[1]), _mm512_unpackhi_epi32(fours[2], fours[3])];
+            let turned = [
+                _mm512_unpacklo_epi64(low[0], low[1]),
+                _mm512_unpackhi_epi64(low[0], low[1]),
+                _mm512_unpacklo_epi64(high[0], high[1]),
+                _mm512_unpackhi_epi64(high[0], high[1]),
+            ];
+            for (words, turned) in words.iter_mut().zip(turned) {
+                _mm512_storeu_si512(words.0.as_mut_ptr().cast(), turned);
+            }
         }
     }
 
     #[inline(always)]
-    fn to_floats(self, ints: Self::Ints) -> Self::Floats {
-        // SAFETY: see above.
-        unsafe { _mm512_cvtepi32_ps(ints) }
+    fn integers(self, value: i32) -> Words {
+        Words::splat(value.cast_unsigned())
     }
 
     #[inline(always)]
-    fn floats(self, value: f32) -> Self::Floats {
+    fn dot<const WIDE: bool>(self, sums: Words, codes: Words, activations: u32) -> Words {
         // SAFETY: see above.
-        unsafe { _mm512_set1_ps(value) }
+        Words(unsafe { _mm512_dpbusd_epi32(sums.0, codes.0, _mm512_set1_epi32(activations.cast_signed())) })
     }
 
     #[inline(always)]
-    fn load_lanes(self, values: &[f32; ROWS]) -> Self::Floats {
-        // SAFETY: see above.
-        unsafe { _mm512_loadu_ps(values.as_ptr()) }
+    fn to_numbers(self, integers: Words) -> Numbers {
+        integers.to_number()
     }
 
     #[inline(always)]
-    fn store_lanes(self, values: Self::Floats, to: &mut [f32; ROWS]) {
-        // SAFETY: see above.
-        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), values) }
+    fn numbers(self, value: f32) -> Numbers {
+        Numbers::splat(value)
     }
 
     #[inline(always)]
-    fn add_lanes(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+    fn load_numbers(self, values: &[f32; ROWS]) -> Numbers {
         // SAFETY: see above.
-        unsafe { _mm512_add_ps(a, b) }
+        Numbers(unsafe { _mm512_loadu_ps(values.as_ptr()) })
     }
 
     #[inline(always)]
-    fn mul_lanes(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+    fn store_numbers(self, values: Numbers, to: &mut [f32; ROWS]) {
         // SAFETY: see above.
-        unsafe { _mm512_mul_ps(a, b) }
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), values.0) }
     }
 
     #[inline(always)]
-    fn fma_lanes(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
+    fn sum(self, a: Numbers, b: Numbers) -> Numbers {
+        a.add(b)
+    }
+
+    #[inline(always)]
+    fn multiply_add(self, a: Numbers, b: Numbers, c: Numbers) -> Numbers {
         // SAFETY: see above.
-        unsafe { _mm512_fmadd_ps(a, b, c) }
+        Numbers(unsafe { _mm512_fmadd_ps(a.0, b.0, c.0) })
     }
 }
