@@ -4,11 +4,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use warpdot_cpu::{Isa, Kernel, Problem, Routine, Workspace};
+use rayon::prelude::*;
+use warpdot_cpu::{Isa, Kernel, PackedMatrix, Problem, Routine, Workspace};
 use warpdot_formats::{GgmlType, Numerics};
 
 use crate::device::Shape;
 use crate::kernel::{KernelId, Operation};
+use crate::matrix::AlignedBytes;
 use crate::{Error, QuantizedMatrix};
 
 /// The CPU with one of its instruction sets, and workspaces for as many products as ever ran at once.
@@ -36,30 +38,78 @@ impl Cpu {
         operations.map(|operation| KernelId::new(&format!("cpu-{}", self.isa.name()), operation, ty)).to_vec()
     }
 
-    /// Computes y = x · Wᵀ, slices of the shape's sizes, and returns the time.
-    pub(crate) fn matmul(
-        &self,
-        operation: Operation,
-        weights: &QuantizedMatrix,
-        shape: Shape,
-        x: &[f32],
-        y: &mut [f32],
-    ) -> Result<Duration, Error> {
-        let kernel = Kernel { isa: self.isa, routine: routine(operation) };
-        let Shape { m, n, k } = shape;
-        let mut workspace = self.workspaces().pop().unwrap_or_default();
-        let start = Instant::now();
-        let result =
-            kernel.matmul_bytes(weights.ty(), &mut workspace, Problem { m, n, k }, weights.bytes(), x, y);
-        let time = start.elapsed();
-        self.workspaces().push(workspace);
-        result?;
-        Ok(time)
+    /// Packs a matrix for this CPU.
+    pub(crate) fn pack(&self, matrix: &QuantizedMatrix) -> Result<CpuMatrix, Error> {
+        let packed =
+            PackedMatrix::new(self.isa, matrix.ty(), matrix.rows(), matrix.columns(), matrix.bytes())?;
+        Ok(CpuMatrix { cpu: self.clone(), weights: Weights::Packed(packed) })
+    }
+
+    /// Takes a matrix as it is, sharing its bytes.
+    pub(crate) fn share(&self, matrix: &QuantizedMatrix) -> CpuMatrix {
+        CpuMatrix { cpu: self.clone(), weights: Weights::Blocks(matrix.clone()) }
     }
 
     fn workspaces(&self) -> MutexGuard<'_, Vec<Workspace>> {
         // A workspace is either in the list or in use, so a panic leaves the list whole.
         self.workspaces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A matrix that the CPU multiplies by.
+#[derive(Debug)]
+pub(crate) struct CpuMatrix {
+    cpu: Cpu,
+    weights: Weights,
+}
+
+#[derive(Debug)]
+enum Weights {
+    Packed(PackedMatrix),
+    Blocks(QuantizedMatrix),
+}
+
+impl CpuMatrix {
+    /// Computes y = x · Wᵀ, slices of the shape's sizes, and returns the time.
+    pub(crate) fn matmul(
+        &self,
+        operation: Operation,
+        shape: Shape,
+        x: &[f32],
+        y: &mut [f32],
+    ) -> Result<Duration, Error> {
+        let kernel = Kernel { isa: self.cpu.isa, routine: routine(operation) };
+        let Shape { m, n, k } = shape;
+        let mut workspace = self.cpu.workspaces().pop().unwrap_or_default();
+        let start = Instant::now();
+        let result = match &self.weights {
+            Weights::Packed(weights) => kernel.matmul_packed(&mut workspace, m, weights, x, y),
+            Weights::Blocks(weights) => {
+                let problem = Problem { m, n, k };
+                kernel.matmul_bytes(weights.ty(), &mut workspace, problem, weights.bytes(), x, y)
+            }
+        };
+        let time = start.elapsed();
+        self.cpu.workspaces().push(workspace);
+        result?;
+        Ok(time)
+    }
+
+    /// Writes rows `ids`, all of which there are, to `out`, which has k numbers for each.
+    pub(crate) fn rows(&self, shape: Shape, ids: &[u32], out: &mut [f32]) -> Result<(), Error> {
+        let packed = match &self.weights {
+            Weights::Blocks(weights) => return weights.dequantize_rows(ids, out),
+            Weights::Packed(packed) => packed,
+        };
+        let bytes = QuantizedMatrix::byte_len(packed.ty(), 1, shape.k)?;
+        let rows = ids.par_iter().zip(out.par_chunks_exact_mut(shape.k));
+        rows.try_for_each_init(
+            || AlignedBytes::zeroed(bytes),
+            |row, (&id, out)| {
+                packed.row(id as usize, row.as_mut())?;
+                Ok(warpdot_cpu::dequantize_bytes(self.cpu.isa, packed.ty(), row.as_ref(), out)?)
+            },
+        )
     }
 }
 

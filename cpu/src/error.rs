@@ -46,6 +46,15 @@ pub enum Error {
         found: usize,
     },
 
+    /// A matrix lacks a row.
+    #[error("there is no row {row}: the matrix has {rows} rows, counted from 0")]
+    NoSuchRow {
+        /// The row asked for.
+        row: usize,
+        /// The rows of the matrix.
+        rows: usize,
+    },
+
     /// Bytes that are to be read as blocks start at an odd address.
     #[error("the weights' bytes start at address {address:#x}: blocks of {ty} need an even one")]
     Misaligned {

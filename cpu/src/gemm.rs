@@ -13,9 +13,9 @@ use warpdot_formats::{Format, RUN};
 
 use crate::activations::{ActivationRun, Weighing};
 use crate::gemv::{Run, wide};
-use crate::isa::{BlocksOfRows, Lanes, ROWS};
+use crate::isa::{Lanes, ROWS};
 use crate::matmul::grown;
-use crate::pack::{Packed, Weights, odd_halves};
+use crate::pack::{Packed, Weights};
 
 /// Rows of X that pass by together.
 pub(crate) const COLUMNS: usize = 4;
@@ -134,10 +134,10 @@ pub(crate) fn multiply<I: Lanes, F: Format>(
             let vectors = I::VECTORS.min(groups.end - first);
             let unpacked = &mut unpacked[..vectors * runs];
             for (group, unpacked) in (first..).zip(unpacked.chunks_exact_mut(runs)) {
-                weights.group(group).for_each(isa, |first, packed| {
+                weights.group(group).for_each_part(isa, weights.row_blocks(), |first, part| {
                     isa.vectorize(
                         #[inline(always)]
-                        || unpack::<I, F>(isa, packed, first * F::RUNS, unpacked),
+                        || unpack::<I, F>(isa, part, first * F::RUNS, unpacked),
                     );
                 });
             }
@@ -166,10 +166,10 @@ pub(crate) fn collect<I: Lanes>(products: &[Products], tiles: usize, row: usize,
 #[inline(always)]
 fn unpack<I: Lanes, F: Format>(isa: I, packed: Packed, first: usize, unpacked: &mut [WeightRun]) {
     let starts = Order { runs: unpacked.len() }.starts();
-    for (block, words) in packed.words.chunks_exact(F::LAYOUT.words).enumerate() {
-        let odd = &packed.odd[block * odd_halves::<F>()..][..odd_halves::<F>()];
-        let blocks = BlocksOfRows { isa, words, odd };
+    for block in 0..packed.len::<F>() {
+        let blocks = packed.block::<I, F>(isa, block);
         for run in 0..F::RUNS {
+            packed.fetch_ahead::<I, F>(blocks, run);
             let weights = Run::unpack::<F>(blocks, run);
             let run = first + block * F::RUNS + run;
             let to = &mut unpacked[starts[run % CHAINS] + run / CHAINS];

@@ -9,14 +9,11 @@ use warpdot_formats::reproducible::CHAINS;
 use warpdot_formats::{Format, RUN, RunScales};
 
 use crate::activations::{ActivationRun, Weighing};
-use crate::isa::{BlocksOfRows, Lanes, ROWS, RowWords};
-use crate::pack::{Group, Packed, odd_halves};
+use crate::isa::{BlocksOfRows, Lanes, ROWS};
+use crate::pack::{Group, Packed};
 
-/// Rows of activations of a tile, at most.
+/// Rows of activations of a tile, at most: their chains fit the first-level cache.
 pub(crate) const MAX_COLUMNS: usize = 16;
-
-/// How far ahead of their use weights are fetched from memory, in lines.
-const AHEAD: usize = 64;
 
 /// The chains of sixteen products.
 type Chains = [[f32; ROWS]; CHAINS];
@@ -49,10 +46,12 @@ pub(crate) fn quantize<I: Lanes>(
     );
 }
 
-/// Multiplies a group of rows by `columns` rows of activations. `emit` receives each column and its products.
+/// Multiplies a group of rows, `row_blocks` blocks each, by `columns` rows of activations. `emit` receives each column
+/// and its products.
 pub(crate) fn multiply<I: Lanes, F: Format>(
     isa: I,
     group: Group<F>,
+    row_blocks: usize,
     activations: &[ActivationRun<1>],
     columns: usize,
     accumulators: &mut Accumulators,
@@ -60,11 +59,11 @@ pub(crate) fn multiply<I: Lanes, F: Format>(
 ) {
     let accumulators = &mut accumulators.0[..columns];
     accumulators.fill([[0.0; ROWS]; CHAINS]);
-    group.for_each(isa, |first, packed| {
+    group.for_each_part(isa, row_blocks, |first, part| {
         let first = first * F::RUNS;
         isa.vectorize(
             #[inline(always)]
-            || multiply_blocks::<I, F>(isa, packed, first, &activations[first * columns..], accumulators),
+            || multiply_part::<I, F>(isa, part, first, &activations[first * columns..], accumulators),
         );
     });
     isa.vectorize(
@@ -79,21 +78,19 @@ pub(crate) fn multiply<I: Lanes, F: Format>(
 
 /// Adds the run values of packed blocks, the first of which is run `first`, to the chains.
 #[inline(always)]
-fn multiply_blocks<I: Lanes, F: Format>(
+fn multiply_part<I: Lanes, F: Format>(
     isa: I,
-    packed: Packed,
+    part: Packed,
     first: usize,
     activations: &[ActivationRun<1>],
     accumulators: &mut [Chains],
 ) {
     let columns = accumulators.len();
-    let blocks = packed.words.chunks_exact(F::LAYOUT.words);
-    let runs = activations.chunks_exact(F::RUNS * columns);
-    for (block, (words, activations)) in blocks.zip(runs).enumerate() {
-        let odd = &packed.odd[block * odd_halves::<F>()..][..odd_halves::<F>()];
-        fetch_ahead(isa, words);
-        let blocks = BlocksOfRows { isa, words, odd };
+    for block in 0..part.len::<F>() {
+        let blocks = part.block::<I, F>(isa, block);
+        let activations = &activations[block * F::RUNS * columns..][..F::RUNS * columns];
         for (run, activations) in activations.chunks_exact(columns).enumerate() {
+            part.fetch_ahead::<I, F>(blocks, run);
             let weights = Run::unpack::<F>(blocks, run);
             let chain = (first + block * F::RUNS + run) % CHAINS;
             for (activations, chains) in activations.iter().zip(accumulators.iter_mut()) {
@@ -103,13 +100,6 @@ fn multiply_blocks<I: Lanes, F: Format>(
                 isa.store_numbers(sum, &mut chains[chain]);
             }
         }
-    }
-}
-
-#[inline(always)]
-fn fetch_ahead<I: Lanes>(isa: I, words: &[RowWords]) {
-    for line in words {
-        isa.prefetch(std::ptr::from_ref(line).wrapping_add(AHEAD).cast());
     }
 }
 
@@ -136,26 +126,24 @@ impl<I: Lanes> Run<I> {
     #[inline(always)]
     fn value<F: Format>(&self, isa: I, activations: &ActivationRun<1>) -> I::Numbers {
         let halves = RUN / F::GROUP;
-        let dot = |half: usize| {
-            let mut sums = isa.integers(activations.starts[half][0]);
+        let mut value = isa.numbers(0.0);
+        for half in 0..halves {
+            let mut dot = isa.integers(activations.starts[half][0]);
             for word in half * 8 / halves..(half + 1) * 8 / halves {
                 let activations = activations.codes[0][word];
-                sums = if wide::<I, F>() {
-                    isa.dot::<true>(sums, self.codes[word], activations)
+                dot = if wide::<I, F>() {
+                    isa.dot::<true>(dot, self.codes[word], activations)
                 } else {
-                    isa.dot::<false>(sums, self.codes[word], activations)
+                    isa.dot::<false>(dot, self.codes[word], activations)
                 };
             }
-            isa.to_numbers(sums)
-        };
-        let RunScales { scale, offset } = self.scales;
-        let mut value = scale[0] * dot(0);
-        if halves > 1 {
-            value = isa.multiply_add(scale[1], dot(1), value);
+            let (scale, dot) = (self.scales.scale[half], isa.to_numbers(dot));
+            value = if half == 0 { scale * dot } else { isa.multiply_add(scale, dot, value) };
         }
         if F::HAS_OFFSET {
             for half in 0..halves {
-                value = isa.multiply_add(offset[half], isa.numbers(activations.sums[half][0]), value);
+                let sum = isa.numbers(activations.sums[half][0]);
+                value = isa.multiply_add(self.scales.offset[half], sum, value);
             }
         }
         value

@@ -32,7 +32,7 @@ impl Kernel {
             // It adds up eight lanes about as fast as it multiplies four codes in each.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2(_) => 128,
-            _ => 16,
+            _ => 24,
         };
         let routine = match numerics {
             Numerics::Fast | Numerics::Reproducible if problem.m < many => Routine::Gemv,

@@ -118,13 +118,10 @@ impl Kernel {
         y: &mut [f32],
     ) -> Result<(), Error> {
         problem.check(F::TYPE)?;
-        let Problem { m, n, k } = problem;
-        expect_length("weights (n * k / block)", n * (k / F::WEIGHTS), weights.len())?;
-        expect_length("x (m * k)", m * k, x.len())?;
-        expect_length("y (m * n)", m * n, y.len())?;
-        let weights = Weights::of_blocks(weights, k / F::WEIGHTS);
-        self.isa.visit(Multiply { routine: self.routine, workspace, problem, weights, x, y });
-        Ok(())
+        let blocks = problem.n * (problem.k / F::WEIGHTS);
+        expect_length("weights (n * k / block)", blocks, weights.len())?;
+        // Kernels are compiled here, for all formats, and not by every dependant.
+        self.matmul_bytes(F::TYPE, workspace, problem, bytemuck::cast_slice(weights), x, y)
     }
 
     /// [`matmul`] by this kernel of packed weights: `m` rows of activations.
@@ -166,6 +163,8 @@ impl Kernel {
             .checked_mul(problem.k / ty.block_weights() * ty.block_bytes())
             .ok_or(Error::Overflow { m: problem.m, n: problem.n, k: problem.k })?;
         expect_length("weights (bytes of n rows)", expected, weights.len())?;
+        expect_length("x (m * k)", problem.m * problem.k, x.len())?;
+        expect_length("y (m * n)", problem.m * problem.n, y.len())?;
         ty.visit(MultiplyBytes { kernel: self, workspace, problem, weights, x, y })
     }
 }
@@ -183,8 +182,10 @@ impl FormatVisitor for MultiplyBytes<'_> {
     type Output = Result<(), Error>;
 
     fn visit<F: Format>(self) -> Self::Output {
-        let weights: &[F] = blocks_of_bytes(self.weights)?;
-        self.kernel.matmul(self.workspace, self.problem, weights, self.x, self.y)
+        let Self { kernel: Kernel { isa, routine }, workspace, problem, weights, x, y } = self;
+        let weights = Weights::of_blocks(blocks_of_bytes::<F>(weights)?, problem.k / F::WEIGHTS);
+        isa.visit(Multiply { routine, workspace, problem, weights, x, y });
+        Ok(())
     }
 }
 
@@ -257,11 +258,12 @@ impl<F: Format> Multiply<'_, F> {
                 let mut accumulators = gemv::Accumulators::ZERO;
                 for first in (0..width).step_by(ROWS) {
                     let group = weights.group((index * strip + first) / ROWS);
-                    gemv::multiply(isa, group, activations, columns, &mut accumulators, |column, product| {
-                        let rows = first..width.min(first + ROWS);
-                        let product = &product[..rows.len()];
-                        products[column * width..][rows].copy_from_slice(product);
-                    });
+                    let emit = |column: usize, product: &[f32; ROWS]| {
+                        let product = &product[..ROWS.min(width - first)];
+                        products[column * width + first..][..product.len()].copy_from_slice(product);
+                    };
+                    let row_blocks = weights.row_blocks();
+                    gemv::multiply(isa, group, row_blocks, activations, columns, &mut accumulators, emit);
                 }
             });
         });

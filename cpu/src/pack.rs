@@ -1,30 +1,94 @@
 //! Weights as products read them: the blocks of sixteen rows side by side, a word of each in turn.
 //!
-//! A [`Group`] holds the blocks of sixteen rows of W. Of each block along k, first words of all rows lie next to each
-//! other, then second words, and so on: a cache line for each word of a block, read by lanes that hold a row each. The
-//! odd byte or half-word that blocks may have lies apart in the same order, so that lines are aligned. Not a bit is
-//! changed or added.
+//! A [`Group`] holds sixteen rows of W. Of each block along k, first words of all rows lie next to each other, then
+//! second words, and so on: a cache line for each word of a block, read by lanes that hold a row each. The odd half-words
+//! that blocks of some formats have fill a line before each two blocks, odd bytes one before each four: all of it is
+//! read in order, and every line is aligned. Not a bit is changed, and none is added unless the blocks of a row are too
+//! few to fill the last of these lines.
 
 use rayon::prelude::*;
 use warpdot_formats::{Format, FormatVisitor, GgmlType};
 
 use crate::bytes::{blocks_of_bytes, expect_length};
-use crate::isa::{Isa, IsaVisitor, Lanes, ROWS, RowWords};
+use crate::isa::{BlocksOfRows, Isa, IsaVisitor, Lanes, ROWS, RowWords};
 use crate::{Error, Problem};
 
-/// Lines of words that are packed at once when rows are packed as they are needed.
-const LINES: usize = 64;
+/// Lines that are packed at once when rows are packed as they are needed.
+const LINES: usize = 128;
 
-/// The half-words that the odd fields of blocks of sixteen rows take.
-pub(crate) const fn odd_halves<F: Format>() -> usize {
-    F::LAYOUT.odd * ROWS / 2
+/// How far ahead of its use a packed line is fetched from memory, in lines.
+const LINES_AHEAD: usize = 128;
+
+/// How far ahead of their use the bytes of a row are fetched from memory, where rows are packed as they are needed.
+const BYTES_AHEAD: usize = 1024;
+
+/// Blocks that lie next to each other along k, and how many lines they take: one of odd fields, if there are any, and
+/// one for each word.
+struct Chunk {
+    blocks: usize,
+    lines: usize,
+}
+
+/// The chunks of a format.
+const fn chunk<F: Format>() -> Chunk {
+    match F::LAYOUT.odd {
+        0 => Chunk { blocks: 1, lines: F::LAYOUT.words },
+        odd => Chunk { blocks: 4 / odd, lines: 1 + 4 / odd * F::LAYOUT.words },
+    }
+}
+
+/// The lines of `blocks` blocks of sixteen rows.
+const fn lines<F: Format>(blocks: usize) -> usize {
+    blocks * F::LAYOUT.words + (blocks * F::LAYOUT.odd).div_ceil(4)
 }
 
 /// Blocks of sixteen rows, packed.
 #[derive(Clone, Copy)]
 pub(crate) struct Packed<'a> {
-    pub(crate) words: &'a [RowWords],
-    pub(crate) odd: &'a [u16],
+    lines: &'a [RowWords],
+    /// How far ahead of its use a line is fetched from memory, in lines.
+    ahead: usize,
+}
+
+impl<'a> Packed<'a> {
+    /// The blocks of each row.
+    #[inline(always)]
+    pub(crate) fn len<F: Format>(self) -> usize {
+        let Chunk { blocks, lines } = const { chunk::<F>() };
+        let rest = self.lines.len() % lines;
+        self.lines.len() / lines * blocks + rest.saturating_sub(odd_lines::<F>()) / F::LAYOUT.words
+    }
+
+    /// The lines of the words of the blocks that are number `index` of their rows, and their odd fields.
+    #[inline(always)]
+    pub(crate) fn block<I, F: Format>(self, isa: I, index: usize) -> BlocksOfRows<'a, I> {
+        let Chunk { blocks, lines } = const { chunk::<F>() };
+        let (first, index) = (index / blocks * lines, index % blocks);
+        let words = &self.lines[first + odd_lines::<F>() + index * F::LAYOUT.words..][..F::LAYOUT.words];
+        let odd: &[u16] = bytemuck::cast_slice(&self.lines[first..][..odd_lines::<F>()]);
+        BlocksOfRows { isa, words, odd: &odd[index * odd_halves::<F>()..][..odd_halves::<F>()] }
+    }
+
+    /// Fetches what lies ahead of a run's share of the lines of blocks, and of a line more where there are odd fields:
+    /// all at once would be more than can be under way.
+    #[inline(always)]
+    pub(crate) fn fetch_ahead<I: Lanes, F: Format>(self, blocks: BlocksOfRows<'_, I>, run: usize) {
+        let share = |run: usize| run * F::LAYOUT.words / F::RUNS;
+        let odd = if run + 1 == F::RUNS { odd_lines::<F>() } else { 0 };
+        for line in share(run)..share(run + 1) + odd {
+            blocks.isa.prefetch(blocks.words.as_ptr().wrapping_add(self.ahead + line).cast());
+        }
+    }
+}
+
+/// Lines of odd fields in a chunk.
+const fn odd_lines<F: Format>() -> usize {
+    if F::LAYOUT.odd > 0 { 1 } else { 0 }
+}
+
+/// The half-words that the odd fields of sixteen blocks take.
+const fn odd_halves<F: Format>() -> usize {
+    F::LAYOUT.odd * ROWS / 2
 }
 
 /// Sixteen rows of weights, or the last ones.
@@ -32,98 +96,95 @@ pub(crate) struct Packed<'a> {
 pub(crate) enum Group<'a, F> {
     /// Packed, sixteen of them.
     Packed(Packed<'a>),
-    /// In ggml's blocks, one row after the other.
-    Rows {
-        /// All blocks of the rows.
-        blocks: &'a [F],
-        /// The blocks of one.
-        row_blocks: usize,
-    },
+    /// In ggml's blocks, one row after the other. Lanes without a row repeat the last one.
+    Rows(&'a [F]),
 }
 
 impl<F: Format> Group<'_, F> {
-    /// Calls `work` with packed blocks, a few at a time or all of them, and the number of the first one. Lanes without a
-    /// row repeat the last one.
+    /// Calls `work` with packed blocks of the rows, `row_blocks` each, a few at a time or all of them, and the number
+    /// of the first one.
     #[inline(always)]
-    pub(crate) fn for_each<I: Lanes>(self, isa: I, mut work: impl FnMut(usize, Packed<'_>)) {
+    pub(crate) fn for_each_part<I: Lanes>(
+        self,
+        isa: I,
+        row_blocks: usize,
+        mut work: impl FnMut(usize, Packed<'_>),
+    ) {
         match self {
             Self::Packed(packed) => work(0, packed),
-            Self::Rows { blocks, row_blocks } => {
-                let at_once = const { LINES / F::LAYOUT.words };
-                let (mut words, mut odd) = ([RowWords([0; ROWS]); LINES], [0; LINES * ROWS / 4]);
+            Self::Rows(blocks) => {
+                let at_once = const { LINES / chunk::<F>().lines * chunk::<F>().blocks };
+                let mut buffer = [RowWords([0; ROWS]); LINES];
                 for first in (0..row_blocks).step_by(at_once) {
-                    let count = at_once.min(row_blocks - first);
-                    let words = &mut words[..count * F::LAYOUT.words];
-                    let odd = &mut odd[..count * odd_halves::<F>()];
+                    let lines = &mut buffer[..lines::<F>(at_once.min(row_blocks - first))];
                     isa.vectorize(
                         #[inline(always)]
-                        || pack(isa, blocks, row_blocks, first, words, odd),
+                        || pack(isa, blocks, row_blocks, first, lines),
                     );
-                    work(first, Packed { words, odd });
+                    work(first, Packed { lines, ahead: 0 });
                 }
             }
         }
     }
 }
 
-/// Packs the blocks from `first` on of up to sixteen rows, as many as `words` and `odd` have room for.
+/// How far from a row's block to fetch: further on in the row or, towards its end, in the row of the next group.
+fn ahead<F>(block: usize, row_blocks: usize) -> usize {
+    let row = row_blocks * size_of::<F>();
+    if block * size_of::<F>() + BYTES_AHEAD < row { BYTES_AHEAD } else { BYTES_AHEAD + (ROWS - 1) * row }
+}
+
+/// Packs the blocks from `first` on of up to sixteen rows, as many as `packed` has room for.
 #[inline(always)]
-fn pack<I: Lanes, F: Format>(
-    isa: I,
-    blocks: &[F],
-    row_blocks: usize,
-    first: usize,
-    words: &mut [RowWords],
-    odd: &mut [u16],
-) {
-    let layout = F::LAYOUT;
+fn pack<I: Lanes, F: Format>(isa: I, blocks: &[F], row_blocks: usize, first: usize, packed: &mut [RowWords]) {
     let last = blocks.len() / row_blocks - 1;
     let mut rows: [&[F]; ROWS] = [&[]; ROWS];
     for (lane, row) in rows.iter_mut().enumerate() {
         *row = &blocks[lane.min(last) * row_blocks..][..row_blocks][first..];
     }
-    for (i, words) in words.chunks_exact_mut(layout.words).enumerate() {
-        let mut bytes: [&[u8]; ROWS] = [&[]; ROWS];
-        for (bytes, row) in bytes.iter_mut().zip(rows) {
-            *bytes = bytemuck::bytes_of(&row[i]);
-        }
-        // Four words at a time; the last four may overlap those before.
-        for four in 0..layout.words.div_ceil(4) {
-            let word = (4 * four).min(layout.words - 4);
-            let mut fours: [&[u8; 16]; ROWS] = [&[0; 16]; ROWS];
-            for (four, bytes) in fours.iter_mut().zip(bytes) {
-                *four = bytes[layout.first + 4 * word..].first_chunk().expect("four words");
+    let mut block = 0;
+    for lines in packed.chunks_mut(const { chunk::<F>().lines }) {
+        let (odd, words) = lines.split_at_mut(odd_lines::<F>());
+        let odd: &mut [u8] = bytemuck::cast_slice_mut(odd);
+        for (i, words) in words.chunks_exact_mut(F::LAYOUT.words).enumerate() {
+            let mut bytes: [&[u8]; ROWS] = [&[]; ROWS];
+            for (bytes, row) in bytes.iter_mut().zip(rows) {
+                *bytes = bytemuck::bytes_of(&row[block]);
             }
-            isa.transpose(fours, words[word..].first_chunk_mut().expect("four words"));
-        }
-        let odd = &mut odd[i * odd_halves::<F>()..][..odd_halves::<F>()];
-        let start = layout.odd_start();
-        match layout.odd {
-            0 => {}
-            1 => {
-                let odd: &mut [u8] = bytemuck::cast_slice_mut(odd);
-                for (odd, bytes) in odd.iter_mut().zip(bytes) {
-                    *odd = bytes[start];
+            let ahead = ahead::<F>(first + block, row_blocks);
+            // Four words at a time; the last four may overlap those before.
+            for four in 0..F::LAYOUT.words.div_ceil(4) {
+                let word = (4 * four).min(F::LAYOUT.words - 4);
+                let mut fours: [&[u8; 16]; ROWS] = [&[0; 16]; ROWS];
+                for (four, bytes) in fours.iter_mut().zip(bytes) {
+                    *four = bytes[F::LAYOUT.first + 4 * word..].first_chunk().expect("four words");
                 }
-            }
-            _ => {
-                for (odd, bytes) in odd.iter_mut().zip(bytes) {
-                    *odd = u16::from_le_bytes([bytes[start], bytes[start + 1]]);
+                // Every fourth time, sixteen bytes each, is enough for a row's lines.
+                let step = block * F::LAYOUT.words.div_ceil(4) + four;
+                for four in fours.iter().skip(step % 4).step_by(4) {
+                    isa.prefetch(four.as_ptr().wrapping_add(ahead));
                 }
+                isa.transpose(fours, words[word..].first_chunk_mut().expect("four words"));
             }
+            let (start, size) = (F::LAYOUT.odd_start(), F::LAYOUT.odd);
+            for (odd, bytes) in odd[i * size * ROWS..].chunks_exact_mut(size.max(1)).zip(bytes) {
+                odd[..size].copy_from_slice(&bytes[start..start + size]);
+            }
+            block += 1;
         }
     }
 }
 
-/// A matrix W\[n, k\] packed for products by the CPU; it takes as many bytes as its blocks do.
+/// A matrix W\[n, k\] packed for products by the CPU; it takes as many bytes as its blocks do, or 32 to 48 more for each
+/// sixteen rows if the blocks of a row are not a multiple of two or four.
 ///
 /// Rows that do not make up sixteen stay as they are.
 pub struct PackedMatrix {
     ty: GgmlType,
     n: usize,
     k: usize,
-    words: Vec<RowWords>,
-    odd: Vec<u16>,
+    /// Of all groups.
+    lines: Vec<RowWords>,
     /// The blocks of the last rows, in words for the sake of their alignment.
     rest: Vec<u64>,
 }
@@ -144,14 +205,13 @@ impl PackedMatrix {
         ty.visit(Pack { isa, n, k, bytes })
     }
 
-    /// The bytes that [`new`](Self::new) allocates: as many as the blocks of n rows of k weights have.
+    /// The bytes that the weights take, packed.
     ///
     /// # Errors
     /// If a dimension is zero, `k` is not a multiple of the format's block, or the size overflows.
     pub fn size(ty: GgmlType, n: usize, k: usize) -> Result<usize, Error> {
         Problem { m: 1, n, k }.check(ty)?;
-        let row = k / ty.block_weights() * ty.block_bytes();
-        n.checked_mul(row).ok_or(Error::Overflow { m: 1, n, k })
+        ty.visit(Size { n, k }).ok_or(Error::Overflow { m: 1, n, k })
     }
 
     /// The format.
@@ -169,6 +229,20 @@ impl PackedMatrix {
         self.k
     }
 
+    /// Writes the blocks of row `row` to `out`, as [`new`](Self::new) found them.
+    ///
+    /// # Errors
+    /// If there is no such row, or `out` does not have as many bytes as a row.
+    pub fn row(&self, row: usize, out: &mut [u8]) -> Result<(), Error> {
+        if row >= self.n {
+            return Err(Error::NoSuchRow { row, rows: self.n });
+        }
+        let expected = self.k / self.ty.block_weights() * self.ty.block_bytes();
+        expect_length("out (bytes of a row)", expected, out.len())?;
+        self.ty.visit(CopyRow { matrix: self, row, out });
+        Ok(())
+    }
+
     /// The weights as products of the format's blocks take them.
     pub(crate) fn weights<F: Format>(&self) -> Weights<'_, F> {
         let row_blocks = self.k / F::WEIGHTS;
@@ -176,7 +250,7 @@ impl PackedMatrix {
         let bytes: &[u8] = bytemuck::cast_slice(&self.rest);
         Weights {
             row_blocks,
-            packed: Packed { words: &self.words, odd: &self.odd },
+            packed: &self.lines,
             blocks: bytemuck::cast_slice(&bytes[..rest * size_of::<F>()]),
         }
     }
@@ -185,6 +259,54 @@ impl PackedMatrix {
 impl std::fmt::Debug for PackedMatrix {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "PackedMatrix({} x {} {})", self.n, self.k, self.ty)
+    }
+}
+
+struct Size {
+    n: usize,
+    k: usize,
+}
+
+impl FormatVisitor for Size {
+    /// Nothing if it overflows.
+    type Output = Option<usize>;
+
+    fn visit<F: Format>(self) -> Self::Output {
+        let row_blocks = self.k / F::WEIGHTS;
+        let groups =
+            (self.n / ROWS).checked_mul(lines::<F>(row_blocks))?.checked_mul(size_of::<RowWords>())?;
+        groups.checked_add((self.n % ROWS).checked_mul(row_blocks)?.checked_mul(size_of::<F>())?)
+    }
+}
+
+struct CopyRow<'a> {
+    matrix: &'a PackedMatrix,
+    row: usize,
+    out: &'a mut [u8],
+}
+
+impl FormatVisitor for CopyRow<'_> {
+    type Output = ();
+
+    fn visit<F: Format>(self) {
+        let lane = self.row % ROWS;
+        match self.matrix.weights::<F>().group(self.row / ROWS) {
+            Group::Rows(blocks) => {
+                let bytes: &[u8] = bytemuck::cast_slice(blocks);
+                self.out.copy_from_slice(&bytes[lane * self.out.len()..][..self.out.len()]);
+            }
+            Group::Packed(packed) => {
+                for (index, out) in self.out.chunks_exact_mut(size_of::<F>()).enumerate() {
+                    let BlocksOfRows { words, odd, .. } = packed.block::<_, F>((), index);
+                    let odd: &[u8] = bytemuck::cast_slice(odd);
+                    let size = F::LAYOUT.odd;
+                    out[F::LAYOUT.odd_start()..][..size].copy_from_slice(&odd[lane * size..][..size]);
+                    for (word, out) in words.iter().zip(out[F::LAYOUT.first..].chunks_exact_mut(4)) {
+                        out.copy_from_slice(&word.0[lane].to_le_bytes());
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -206,13 +328,12 @@ impl FormatVisitor for Pack<'_> {
             ty: F::TYPE,
             n: self.n,
             k: self.k,
-            words: vec![RowWords([0; ROWS]); groups * row_blocks * F::LAYOUT.words],
-            odd: vec![0; groups * row_blocks * odd_halves::<F>()],
+            lines: vec![RowWords([0; ROWS]); groups * lines::<F>(row_blocks)],
             rest: vec![0; size_of_val(rest).div_ceil(size_of::<u64>())],
         };
         let bytes: &[u8] = bytemuck::cast_slice(rest);
         bytemuck::cast_slice_mut(&mut matrix.rest)[..bytes.len()].copy_from_slice(bytes);
-        self.isa.visit(PackGroups { blocks: packed, row_blocks, matrix: &mut matrix });
+        self.isa.visit(PackGroups { blocks: packed, row_blocks, lines: &mut matrix.lines });
         Ok(matrix)
     }
 }
@@ -220,28 +341,21 @@ impl FormatVisitor for Pack<'_> {
 struct PackGroups<'a, F> {
     blocks: &'a [F],
     row_blocks: usize,
-    matrix: &'a mut PackedMatrix,
+    lines: &'a mut [RowWords],
 }
 
 impl<F: Format> IsaVisitor for PackGroups<'_, F> {
     type Output = ();
 
     fn visit<I: Lanes>(self, isa: I) {
-        let Self { blocks, row_blocks, matrix } = self;
-        let rows = blocks.par_chunks_exact(ROWS * row_blocks);
-        let words = matrix.words.par_chunks_exact_mut(row_blocks * F::LAYOUT.words);
-        let pack_group = |(blocks, words): (&[F], &mut [RowWords]), odd: &mut [u16]| {
+        let Self { blocks, row_blocks, lines } = self;
+        let groups = lines.par_chunks_exact_mut(self::lines::<F>(row_blocks));
+        groups.zip(blocks.par_chunks_exact(ROWS * row_blocks)).for_each(|(lines, blocks)| {
             isa.vectorize(
                 #[inline(always)]
-                || pack(isa, blocks, row_blocks, 0, words, odd),
+                || pack(isa, blocks, row_blocks, 0, lines),
             );
-        };
-        if F::LAYOUT.odd == 0 {
-            rows.zip(words).for_each(|group| pack_group(group, &mut []));
-        } else {
-            let odd = matrix.odd.par_chunks_exact_mut(row_blocks * odd_halves::<F>());
-            rows.zip(words).zip(odd).for_each(|(group, odd)| pack_group(group, odd));
-        }
+        });
     }
 }
 
@@ -249,14 +363,14 @@ impl<F: Format> IsaVisitor for PackGroups<'_, F> {
 #[derive(Clone, Copy)]
 pub(crate) struct Weights<'a, F> {
     row_blocks: usize,
-    packed: Packed<'a>,
+    packed: &'a [RowWords],
     blocks: &'a [F],
 }
 
 impl<'a, F: Format> Weights<'a, F> {
     /// Rows of `row_blocks` blocks.
     pub(crate) fn of_blocks(blocks: &'a [F], row_blocks: usize) -> Self {
-        Self { row_blocks, packed: Packed { words: &[], odd: &[] }, blocks }
+        Self { row_blocks, packed: &[], blocks }
     }
 
     /// Blocks of a row.
@@ -264,24 +378,15 @@ impl<'a, F: Format> Weights<'a, F> {
         self.row_blocks
     }
 
-    fn packed_groups(&self) -> usize {
-        self.packed.words.len() / (self.row_blocks * F::LAYOUT.words)
-    }
-
     /// The rows from `ROWS * index` on.
     pub(crate) fn group(&self, index: usize) -> Group<'a, F> {
-        let packed = self.packed_groups();
+        let lines = lines::<F>(self.row_blocks);
+        let packed = self.packed.len() / lines;
         if index < packed {
-            let (words, odd) = (self.row_blocks * F::LAYOUT.words, self.row_blocks * odd_halves::<F>());
-            return Group::Packed(Packed {
-                words: &self.packed.words[index * words..][..words],
-                odd: &self.packed.odd[index * odd..][..odd],
-            });
+            let lines = &self.packed[index * lines..][..lines];
+            return Group::Packed(Packed { lines, ahead: LINES_AHEAD });
         }
         let blocks = &self.blocks[(index - packed) * ROWS * self.row_blocks..];
-        Group::Rows {
-            blocks: &blocks[..blocks.len().min(ROWS * self.row_blocks)],
-            row_blocks: self.row_blocks,
-        }
+        Group::Rows(&blocks[..blocks.len().min(ROWS * self.row_blocks)])
     }
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{normal, random_blocks, weights};
-use warpdot_cpu::{Isa, Kernel, Numerics, Problem, Routine, Workspace, dot, matmul, quantize};
+use warpdot_cpu::{Isa, Kernel, Numerics, PackedMatrix, Problem, Routine, Workspace, dot, matmul, quantize};
 use warpdot_formats::{ActivationBlock, Format, FormatVisitor, GgmlType, RUN, reproducible};
 
 /// The kernels that there are here.
@@ -11,10 +11,15 @@ fn kernels() -> impl Iterator<Item = Kernel> {
     Isa::available().flat_map(|isa| [Routine::Gemv, Routine::Gemm].map(|routine| Kernel { isa, routine }))
 }
 
+/// The product from blocks and from packed weights, which must be the same.
 fn run<F: Format>(kernel: Kernel, problem: Problem, weights: &[F], x: &[f32]) -> Vec<f32> {
-    let mut y = vec![f32::MAX; problem.m * problem.n];
+    let Problem { m, n, k } = problem;
+    let (mut y, mut of_packed) = (vec![f32::MAX; m * n], vec![f32::MAX; m * n]);
     let (weights, mut workspace) = (bytemuck::cast_slice(weights), Workspace::new());
     kernel.matmul_bytes(F::TYPE, &mut workspace, problem, weights, x, &mut y).expect("a valid problem");
+    let packed = PackedMatrix::new(kernel.isa, F::TYPE, n, k, weights).expect("valid weights");
+    kernel.matmul_packed(&mut workspace, m, &packed, x, &mut of_packed).expect("a valid problem");
+    assert_same(&of_packed, &y, &format!("{} {problem:?}, packed", kernel.id(F::TYPE)));
     y
 }
 
@@ -256,4 +261,32 @@ fn bytes_are_read_in_place() {
             assert_same(&y, &expected, &kernel.id(ty));
         }
     }
+}
+
+/// What is packed comes back, and takes the bytes that were foretold.
+#[test]
+fn packing_loses_nothing() {
+    struct RoundTrip;
+    impl FormatVisitor for RoundTrip {
+        type Output = ();
+        fn visit<F: Format>(self) {
+            for (n, blocks) in [(1, 1), (15, 2), (16, 1), (16, 5), (33, 3), (50, 8)] {
+                let (weights, k) = (random_blocks::<F>(16, n * blocks), blocks * F::WEIGHTS);
+                let bytes: &[u8] = bytemuck::cast_slice(&weights);
+                for isa in Isa::available() {
+                    let packed = PackedMatrix::new(isa, F::TYPE, n, k, bytes).expect("valid weights");
+                    let mut row = vec![0; bytes.len() / n];
+                    for (i, expected) in bytes.chunks_exact(row.len()).enumerate() {
+                        packed.row(i, &mut row).expect("a row");
+                        assert_eq!(row, expected, "{} {n} x {k}, row {i}, {}", F::NAME, isa.name());
+                    }
+                    assert!(packed.row(n, &mut row).is_err() && packed.row(0, &mut row[1..]).is_err());
+                }
+                let size = PackedMatrix::size(F::TYPE, n, k).expect("a valid shape");
+                assert!((bytes.len()..=bytes.len() + n / 16 * 48).contains(&size));
+                assert!(!blocks.is_multiple_of(4) || size == bytes.len(), "{}: no byte more", F::NAME);
+            }
+        }
+    }
+    GgmlType::ALL.iter().for_each(|ty| ty.visit(RoundTrip));
 }

@@ -9,7 +9,7 @@ use crate::kquant::SUPER_BLOCK;
 use crate::pack::{halves, halves_of_words};
 use crate::scales::Multiples;
 use crate::signed_code::SignedSuperBlock;
-use crate::swar::{raised_negate, splat, spread1, spread2};
+use crate::swar::{splat, spread2};
 use crate::{F16, Format, GgmlType, Importance, NumberOf, RUN, RunScales, Word};
 
 /// The magnitudes that the codebooks' levels stand for.
@@ -23,14 +23,28 @@ const MULTIPLES: Multiples = Multiples::odd(0.125, 16);
 fn half_point<W: Word>(point: W, signs: W, half: usize) -> W {
     let levels = spread2(point >> (8 * half as u32));
     let magnitudes = levels * 17 + (levels >> 1 & splat(1)) + splat(8);
-    raised_negate(magnitudes, spread1(signs >> (4 * half as u32)))
+    magnitudes.raise_signed(signs >> (4 * half as u32))
 }
 
 /// Eight signs of which seven are stored, because the number of minus signs is even.
 #[inline(always)]
-pub(crate) fn even_signs<W: Word>(stored: W) -> W {
+fn even_signs<W: Word>(stored: W) -> W {
     let stored = stored & 0x7f;
     stored | stored.parity() << 7
+}
+
+/// The signs of a run, of which seven are stored for each eight, lowest first: the parities of all four fields at once.
+#[inline(always)]
+pub(crate) fn parities_of_run<W: Word>(stored: W) -> W {
+    let pairs = stored ^ stored >> 1;
+    (pairs ^ pairs >> 2) ^ (pairs >> 4 ^ stored >> 6)
+}
+
+/// Signs `8 * index` and following of a run whose `stored` signs have these [`parities_of_run`].
+#[inline(always)]
+pub(crate) fn signs_of_run<W: Word>(stored: W, parities: W, index: usize) -> W {
+    let first = 7 * index as u32;
+    stored >> first & 0x7f | (parities >> first & 1) << 7
 }
 
 /// `(2 * level + 1) * unit`.
@@ -74,9 +88,10 @@ impl Format for Iq2Xxs {
     fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
         let (field, run) = (field!(blocks.runs), run % Self::RUNS);
         let (indices, signs) = (field.word(2 * run), field.word(2 * run + 1));
+        let parities = parities_of_run(signs);
         words!(|i| {
             let point = indices.byte(i / 2).look_up(IQ2_XXS);
-            half_point(point, even_signs(signs >> (i as u32 / 2 * 7)), i % 2)
+            half_point(point, signs_of_run(signs, parities, i / 2), i % 2)
         })
     }
 

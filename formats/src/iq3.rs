@@ -5,12 +5,12 @@
 use crate::blocks::{Blocks, Layout};
 use crate::codebook::Codebook;
 use crate::codebooks::{IQ3_S, IQ3_XXS};
-use crate::iq2::{even_signs, odd_multiple};
+use crate::iq2::{odd_multiple, parities_of_run, signs_of_run};
 use crate::kquant::SUPER_BLOCK;
 use crate::pack::{halves, halves_of_words};
 use crate::scales::Multiples;
 use crate::signed_code::SignedSuperBlock;
-use crate::swar::{raised_negate, splat, spread1, spread4};
+use crate::swar::{splat, spread4};
 use crate::{F16, Format, GgmlType, Importance, NumberOf, RUN, RunScales, Word};
 
 /// 3.0625 bits a weight, 8-bit indices, a scale per 32. 98 bytes.
@@ -43,11 +43,12 @@ impl Format for Iq3Xxs {
     fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
         let (field, run) = (field!(blocks.indices), run % Self::RUNS);
         let signs = field!(blocks.signs).word(run);
+        let parities = parities_of_run(signs);
         words!(|i| {
             let levels = spread4(field.byte(run * 8 + i).look_up(IQ3_XXS));
             let highest = levels & levels >> 1 & levels >> 2 & splat(1);
             let magnitudes = levels * 8 + (highest << 1) + splat(4);
-            raised_negate(magnitudes, spread1(even_signs(signs >> (i as u32 / 2 * 7)) >> (i as u32 % 2 * 4)))
+            magnitudes.raise_signed(signs_of_run(signs, parities, i / 2) >> (i as u32 % 2 * 4))
         })
     }
 
@@ -109,7 +110,7 @@ impl Format for Iq3S {
         words!(|i| {
             let index = field.byte(run * 8 + i) | (high >> i as u32 & 1) << 8;
             let levels = spread4(index.look_up(IQ3_S));
-            raised_negate((levels << 1) + splat(1), spread1(signs >> (4 * i as u32)))
+            ((levels << 1) + splat(1)).raise_signed(signs >> (4 * i as u32))
         })
     }
 

@@ -6,6 +6,7 @@
 use core::ops::{Add, BitAnd, BitOr, BitXor, Mul, Neg, Shl, Shr, Sub};
 
 use crate::F16;
+use crate::swar::{raised_negate, spread1};
 
 /// A 32-bit word in each lane. Arithmetic is that of `u32`; no format lets it overflow.
 pub trait Word:
@@ -43,6 +44,13 @@ pub trait Word:
 
     /// For each byte, which is below 16, its entry of a table.
     fn look_up_bytes(self, table: &'static [u8; 16]) -> Self;
+
+    /// 128 more than each byte, which is below 128, or than its negative where the bit of the byte's number is set in
+    /// `signs`, of which only the lowest four bits count.
+    #[inline(always)]
+    fn raise_signed(self, signs: Self) -> Self {
+        raised_negate(self, spread1(signs))
+    }
 
     /// 1 in words with an odd number of ones, else 0.
     #[inline(always)]

@@ -69,6 +69,33 @@ impl Numbers {
 
 operators!(Words, Numbers);
 
+impl Words {
+    /// [`Word::look_up`] in a table of 256 or 512 entries: quicker than gathering them from memory.
+    #[inline(always)]
+    fn look_up_by_permutations<const N: usize>(self, table: &'static [u16; N]) -> Self {
+        /// Entries that an instruction chooses from, by the lowest bits of the index.
+        const ENTRIES: usize = 64;
+        // SAFETY: see above.
+        unsafe {
+            let mut found = [self.0; 512 / ENTRIES];
+            for (found, entries) in found.iter_mut().zip(table.as_chunks::<ENTRIES>().0) {
+                let load = |first: usize| _mm512_loadu_si512(entries[first..].as_ptr().cast());
+                *found = _mm512_permutex2var_epi16(load(0), self.0, load(ENTRIES / 2));
+            }
+            let mut choices = N / ENTRIES;
+            while choices > 1 {
+                let bit = Self::splat((N / choices) as u32);
+                choices /= 2;
+                let odd = _mm512_test_epi32_mask(self.0, bit.0);
+                for i in 0..choices {
+                    found[i] = _mm512_mask_blend_epi32(odd, found[2 * i], found[2 * i + 1]);
+                }
+            }
+            Self(found[0]) & 0xffff
+        }
+    }
+}
+
 impl Word for Words {
     type Number = Numbers;
 
@@ -100,10 +127,26 @@ impl Word for Words {
     #[inline(always)]
     fn look_up<const N: usize>(self, table: &'static [u16; N]) -> Self {
         const { assert!(N.is_power_of_two() && N >= 2) };
+        if N == 256 || N == 512 {
+            return self.look_up_by_permutations(table);
+        }
         let index = self & (N as u32 - 1);
         // SAFETY: see above; pairs of entries are gathered, and half of an index below N is a pair's.
         let pairs = Self(unsafe { _mm512_i32gather_epi32::<4>((index >> 1).0, table.as_ptr().cast()) });
         pairs.shr_each((index & 1) << 4) & 0xffff
+    }
+
+    #[inline(always)]
+    fn raise_signed(self, signs: Self) -> Self {
+        let raise = Self::splat(0x8080_8080);
+        // SAFETY: see above.
+        Self(unsafe {
+            // The lowest byte of each word in all four of its bytes, of which each looks at a bit of its own.
+            let spread = _mm512_set4_epi32(0x0c0c_0c0c, 0x0808_0808, 0x0404_0404, 0);
+            let bits = _mm512_shuffle_epi8(signs.0, spread);
+            let negative = _mm512_test_epi8_mask(bits, _mm512_set1_epi32(0x0804_0201));
+            _mm512_mask_sub_epi8(self.xor(raise).0, negative, raise.0, self.0)
+        })
     }
 
     #[inline(always)]
