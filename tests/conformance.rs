@@ -60,10 +60,14 @@ impl FormatVisitor for Reference<'_> {
 /// Compares all kernels of a device, in both numerics, with what is expected of them.
 fn check(device: &Device, matrix: &QuantizedMatrix, m: usize, x: &[f32], expected: &Expected) -> Vec<String> {
     let (ty, n, k) = (matrix.ty(), matrix.rows(), matrix.columns());
-    let uploaded = device.upload(matrix).expect("the matrix fits");
+    let mut uploaded = vec![device.upload(matrix).expect("the matrix fits")];
+    if device.id() == "cpu" {
+        uploaded.push(device.share(matrix).expect("nothing to fit"));
+    }
     let mut failures = Vec::new();
     for kernel in device.kernels(ty, m) {
-        for numerics in [Numerics::Reproducible, Numerics::Fast] {
+        let numerics = [Numerics::Reproducible, Numerics::Fast];
+        for (uploaded, numerics) in uploaded.iter().flat_map(|matrix| numerics.map(|which| (matrix, which))) {
             let options = Options { numerics, kernel: Some(kernel.clone()) };
             let mut y = vec![f32::NAN; m * n];
             uploaded.matmul_with(&options, m, x, &mut y).expect("a product");
@@ -162,11 +166,13 @@ fn rows_are_the_same_on_every_device() {
             matrix.dequantize_row(id as usize, row).expect("a row");
         }
         for device in devices() {
-            let mut rows = vec![7.0; ids.len() * k];
-            device.upload(&matrix).expect("it fits").get_rows(&ids, &mut rows).expect("rows");
-            let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
-            let wrong = (0..rows.len()).find(|&i| !same(rows[i], expected[i]));
-            assert_eq!(wrong, None, "{ty} on {device:?}: {:?}", wrong.map(|i| (rows[i], expected[i])));
+            for uploaded in [device.upload(&matrix), device.share(&matrix)] {
+                let mut rows = vec![7.0; ids.len() * k];
+                uploaded.expect("it fits").get_rows(&ids, &mut rows).expect("rows");
+                let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+                let wrong = (0..rows.len()).find(|&i| !same(rows[i], expected[i]));
+                assert_eq!(wrong, None, "{ty} on {device:?}: {:?}", wrong.map(|i| (rows[i], expected[i])));
+            }
         }
     }
 }

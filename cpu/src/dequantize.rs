@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use warpdot_formats::{Format, FormatVisitor, GgmlType, RUN};
 
 use crate::bytes::{blocks_of_bytes, expect_length};
-use crate::isa::{IsaVisitor, Line, OCTET, Scales, Simd, octet_blocks, padded_octet, streaming};
+use crate::isa::{Line, OCTET, Scales, Simd, SimdVisitor, octet_blocks, padded_octet, streaming};
 use crate::{Error, Isa};
 
 /// Weights in an octet.
@@ -83,7 +83,7 @@ mod sealed {
 /// If `out` does not have as many elements as the blocks have weights.
 pub fn dequantize<F: Format, T: Float>(isa: Isa, blocks: &[F], out: &mut [T]) -> Result<(), Error> {
     expect_length("out (weights of the blocks)", blocks.len().saturating_mul(F::WEIGHTS), out.len())?;
-    isa.visit(Dequantize { blocks, out });
+    isa.convert(Dequantize { blocks, out });
     Ok(())
 }
 
@@ -124,7 +124,7 @@ struct Dequantize<'a, F, T> {
     out: &'a mut [T],
 }
 
-impl<F: Format, T: Float> IsaVisitor for Dequantize<'_, F, T> {
+impl<F: Format, T: Float> SimdVisitor for Dequantize<'_, F, T> {
     type Output = ();
 
     fn visit<I: Simd>(self, isa: I) {
@@ -269,7 +269,7 @@ mod tests {
             assert!(expected.iter().any(|weight| weight.is_finite()));
             let what = format!("{} with", F::NAME);
             for isa in Isa::available() {
-                isa.visit(Compare {
+                isa.convert(Compare {
                     blocks: &blocks,
                     expected: &expected,
                     what: &format!("{what} {}", isa.name()),
@@ -284,7 +284,7 @@ mod tests {
         what: &'a str,
     }
 
-    impl<F: Format> IsaVisitor for Compare<'_, F> {
+    impl<F: Format> SimdVisitor for Compare<'_, F> {
         type Output = ();
 
         fn visit<I: Simd>(self, isa: I) {

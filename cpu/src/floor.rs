@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::Isa;
-use crate::isa::{IsaVisitor, Simd, streaming};
+use crate::isa::{Simd, SimdVisitor, streaming};
 
 /// Bytes that a thread writes at once.
 const TASK: usize = 1 << 20;
@@ -13,7 +13,7 @@ const PIECE: usize = 1 << 14;
 
 /// Reads all of `from`, and writes to all of `to` past the caches, side by side, by threads of rayon's current pool.
 pub fn read_and_write(isa: Isa, from: &[u8], to: &mut [u8]) {
-    isa.visit(ReadAndWrite { from, to });
+    isa.convert(ReadAndWrite { from, to });
 }
 
 struct ReadAndWrite<'a> {
@@ -21,7 +21,7 @@ struct ReadAndWrite<'a> {
     to: &'a mut [u8],
 }
 
-impl IsaVisitor for ReadAndWrite<'_> {
+impl SimdVisitor for ReadAndWrite<'_> {
     type Output = ();
 
     fn visit<I: Simd>(self, isa: I) {

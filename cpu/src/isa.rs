@@ -9,6 +9,9 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code, reason = "intrinsics")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "intrinsics")]
+mod avxvnni;
 #[allow(unsafe_code, reason = "intrinsics")]
 #[macro_use]
 mod lanes;
@@ -25,16 +28,18 @@ mod x86;
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512Vnni;
+#[cfg(target_arch = "x86_64")]
+pub use avxvnni::AvxVnni;
 pub(crate) use lanes::{BlocksOfRows, Lanes, ROWS, RowWords};
 pub use portable::Portable;
-pub(crate) use simd::{OCTET, Scales, Simd, Unpacked, octet_blocks, padded_octet, run_of};
+pub(crate) use simd::{OCTET, Scales, Simd, Unpacked, Vectorize, octet_blocks, padded_octet, run_of};
 pub(crate) use stream::{Line, streaming};
 
 use crate::Error;
 
-/// ONE list of instruction sets, the most capable first. Calls a macro with variants, names and conditions.
+/// ONE list of instruction sets, the most capable first: variants, names, whose conversions serve them, conditions.
 macro_rules! define_isa {
-    ($($(#[$condition:meta])* $isa:ident $name:literal;)*) => {
+    ($($(#[$condition:meta])* $isa:ident $name:literal converts as $simd:ident;)*) => {
         /// An instruction set that this CPU has.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[non_exhaustive]
@@ -62,7 +67,14 @@ macro_rules! define_isa {
                 }
             }
 
-            /// Runs generic work with the token.
+            /// Runs generic conversions with the token that serves them.
+            pub(crate) fn convert<V: SimdVisitor>(self, visitor: V) -> V::Output {
+                match self {
+                    $($(#[$condition])* Self::$isa(isa) => visitor.visit::<$simd>(isa.into()),)*
+                }
+            }
+
+            /// Runs generic products with the token.
             pub(crate) fn visit<V: IsaVisitor>(self, visitor: V) -> V::Output {
                 match self {
                     $($(#[$condition])* Self::$isa(isa) => visitor.visit(isa),)*
@@ -73,12 +85,22 @@ macro_rules! define_isa {
 }
 
 define_isa! {
-    #[cfg(target_arch = "x86_64")] Avx512Vnni "avx512vnni";
-    #[cfg(target_arch = "x86_64")] Avx2 "avx2";
-    Portable "portable";
+    #[cfg(target_arch = "x86_64")] Avx512Vnni "avx512vnni" converts as Avx512Vnni;
+    #[cfg(target_arch = "x86_64")] AvxVnni "avxvnni" converts as Avx2;
+    #[cfg(target_arch = "x86_64")] Avx2 "avx2" converts as Avx2;
+    Portable "portable" converts as Portable;
 }
 
-/// Work that is generic over the instruction set.
+/// Conversions that are generic over the instruction set.
+pub(crate) trait SimdVisitor {
+    /// What the work gives back.
+    type Output;
+
+    /// Does the work with `isa`.
+    fn visit<I: Simd>(self, isa: I) -> Self::Output;
+}
+
+/// Products that are generic over the instruction set.
 pub(crate) trait IsaVisitor {
     /// What the work gives back.
     type Output;

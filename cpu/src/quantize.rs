@@ -39,6 +39,8 @@ pub fn quantize_blocks<F: Format>(
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni(isa) => quantize.with(Avx2::from(isa)),
         #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni(isa) => quantize.with(Avx2::from(isa)),
+        #[cfg(target_arch = "x86_64")]
         Isa::Avx2(isa) => quantize.with(isa),
         Isa::Portable(isa) => quantize.with(isa),
     }

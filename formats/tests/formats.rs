@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use warpdot_formats::{ActivationBlock, Format, FormatVisitor, GgmlType, RUN, reproducible};
+use warpdot_formats::{ActivationBlock, Format, FormatVisitor, GgmlType, One, RUN, code_bytes, reproducible};
 
 /// Gaussian numbers of unit variance, by Box and Muller.
 fn gaussian(rng: &mut StdRng, count: usize) -> Vec<f32> {
@@ -400,4 +400,28 @@ fn chains_are_folded_in_the_documented_order() {
         order_matters |= y.to_bits() != chains.iter().sum::<f32>().to_bits();
     }
     assert!(order_matters, "the sums are too easy");
+}
+
+/// What products by unsigned bytes rest on.
+#[test]
+fn raw_codes_have_six_bits_or_zero_in_the_middle() {
+    struct RawCodes;
+    impl FormatVisitor for RawCodes {
+        type Output = ();
+        fn visit<F: Format>(self) {
+            let mut rng = StdRng::seed_from_u64(17);
+            for _ in 0..1000 {
+                let mut block = F::zeroed();
+                rng.fill(bytemuck::bytes_of_mut(&mut block));
+                for run in 0..F::RUNS {
+                    let raw: [u8; RUN] = bytemuck::cast(F::raw_codes(One(&block), run));
+                    for (raw, code) in raw.into_iter().zip(code_bytes(&block.codes(run))) {
+                        assert_eq!(i32::from(raw) - i32::from(F::ZERO), i32::from(code), "{}", F::NAME);
+                        assert!(F::ZERO == 128 || raw < 64, "{}: raw code {raw}", F::NAME);
+                    }
+                }
+            }
+        }
+    }
+    GgmlType::ALL.iter().for_each(|ty| ty.visit(RawCodes));
 }

@@ -1,8 +1,7 @@
 //! AVX2 with FMA and F16C: vectors of 256 bits.
 //!
-//! Codes are multiplied by `vpmaddubsw`, unsigned times signed bytes with pairs added to 16 bits. Unsigned codes
-//! ([`zero_point`]) have their zero point taken off the dot product by means of the activations' sums; that is
-//! exact, and four products fit 16 bits. Signed codes lend their sign to the activations.
+//! Conversions unpack an octet to unsigned codes, whose zero point is taken off when they become numbers, or to signed
+//! ones.
 
 use std::arch::x86_64::*;
 
@@ -12,7 +11,7 @@ use warpdot_formats::{Format, RUN};
 use super::simd::each;
 use super::stream::Line;
 use super::x86::{PAIRS, Wide, unpack, zero_point};
-use super::{OCTET, Simd, Unpacked};
+use super::{OCTET, Simd, Unpacked, Vectorize};
 
 /// The CPU has AVX2, FMA and F16C.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +27,7 @@ impl Avx2 {
     }
 }
 
-impl Simd for Avx2 {
-    type F32 = __m256;
-    type Codes = [__m256i; OCTET];
-
+impl Vectorize for Avx2 {
     #[inline(always)]
     fn vectorize<R>(self, work: impl FnOnce() -> R) -> R {
         #[inline]
@@ -42,6 +38,19 @@ impl Simd for Avx2 {
         // SAFETY: `self` proves that the CPU has the features.
         unsafe { with_avx2(work) }
     }
+
+    #[inline(always)]
+    fn prefetch(self, address: *const u8) {
+        // To the second level: a fetch to the first one would hold one of the few buffers for its misses for
+        // all the time that memory takes.
+        // SAFETY: prefetching never faults and reads nothing that the program could see.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
+    }
+}
+
+impl Simd for Avx2 {
+    type F32 = __m256;
+    type Codes = [__m256i; OCTET];
 
     #[inline(always)]
     fn unpack<F: Format>(self, blocks: &[F]) -> Unpacked<Self> {
@@ -76,7 +85,7 @@ impl Simd for Avx2 {
     fn values<F: Format>(self, codes: &Self::Codes, run: usize) -> [Self::F32; RUN / OCTET] {
         // SAFETY: `self` proves AVX2.
         unsafe {
-            let zero = _mm256_set1_epi8(zero_point(F::TYPE).unwrap_or(0) as i8);
+            let zero = _mm256_set1_epi8(zero_point::<F>().unwrap_or(0) as i8);
             self.numbers(_mm256_sub_epi8(codes[run], zero))
         }
     }
@@ -106,14 +115,6 @@ impl Simd for Avx2 {
     fn fence(self) {
         // SAFETY: every x86-64 CPU has SSE.
         unsafe { _mm_sfence() }
-    }
-
-    #[inline(always)]
-    fn prefetch(self, address: *const u8) {
-        // To the second level: a fetch to the first one would hold one of the few buffers for its misses for
-        // all the time that memory takes.
-        // SAFETY: prefetching never faults and reads nothing that the program could see.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
     }
 }
 

@@ -1,7 +1,6 @@
 //! AVX-512 with VNNI: codes in vectors of 512 bits, two runs in each; lanes of runs stay in 256 bits.
 //!
-//! `vpdpbusd` multiplies unsigned by signed bytes and adds four products to 32 bits, exactly. So all codes
-//! are unpacked to unsigned ones, and their zero point is taken off by means of the activations' sums.
+//! Conversions unpack an octet to unsigned codes, whose zero point is taken off when they become numbers.
 
 use std::arch::x86_64::*;
 
@@ -9,7 +8,7 @@ use warpdot_formats::{Format, RUN};
 
 use super::stream::Line;
 use super::x86::{PAIRS, Wide, unpack, zero_point};
-use super::{Avx2, OCTET, Simd, Unpacked};
+use super::{Avx2, OCTET, Simd, Unpacked, Vectorize};
 
 /// The CPU has AVX-512 F, BW, VL and VNNI, beside what [`Avx2`] stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,16 +35,13 @@ impl From<Avx512Vnni> for Avx2 {
 
 /// The unsigned code of weight zero: signed codes are raised by 128.
 const fn zero<F: Format>() -> u8 {
-    match zero_point(F::TYPE) {
+    match zero_point::<F>() {
         Some(zero) => zero,
         None => Avx512Vnni::SIGN,
     }
 }
 
-impl Simd for Avx512Vnni {
-    type F32 = __m256;
-    type Codes = [__m512i; OCTET / 2];
-
+impl Vectorize for Avx512Vnni {
     #[inline(always)]
     fn vectorize<R>(self, work: impl FnOnce() -> R) -> R {
         #[inline]
@@ -56,6 +52,16 @@ impl Simd for Avx512Vnni {
         // SAFETY: `self` proves that the CPU has the features.
         unsafe { with_avx512(work) }
     }
+
+    #[inline(always)]
+    fn prefetch(self, address: *const u8) {
+        self.avx2.prefetch(address);
+    }
+}
+
+impl Simd for Avx512Vnni {
+    type F32 = __m256;
+    type Codes = [__m512i; OCTET / 2];
 
     #[inline(always)]
     fn unpack<F: Format>(self, blocks: &[F]) -> Unpacked<Self> {
@@ -112,11 +118,6 @@ impl Simd for Avx512Vnni {
     #[inline(always)]
     fn fence(self) {
         self.avx2.fence();
-    }
-
-    #[inline(always)]
-    fn prefetch(self, address: *const u8) {
-        self.avx2.prefetch(address);
     }
 }
 

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 use warpdot_formats::{Blocks, Number, Word};
 
-use super::Simd;
+use super::Vectorize;
 
 #[macro_use]
 mod operators;
@@ -23,8 +23,8 @@ pub(crate) struct RowWords(pub(crate) [u32; ROWS]);
 
 /// Vector operations on [`ROWS`] lanes; implemented by the tokens.
 ///
-/// As those of [`Simd`], they are meant to be inlined into the work given to [`Simd::vectorize`].
-pub(crate) trait Lanes: Simd {
+/// They are meant to be inlined into the work given to [`vectorize`](Vectorize::vectorize).
+pub(crate) trait Lanes: Vectorize {
     /// 32 bits in each lane: codes, or an `i32`.
     type Words: Word<Number = Self::Numbers>;
     /// An `f32` in each lane.

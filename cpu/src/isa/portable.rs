@@ -4,7 +4,7 @@ use std::array::from_fn;
 
 use warpdot_formats::{Codes, Format, RUN, code_bytes};
 
-use super::{OCTET, Scales, Simd, Unpacked, run_of};
+use super::{OCTET, Scales, Simd, Unpacked, Vectorize, run_of};
 
 /// What every CPU can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,14 +17,19 @@ impl Portable {
     }
 }
 
-impl Simd for Portable {
-    type F32 = [f32; OCTET];
-    type Codes = [Codes; OCTET];
-
+impl Vectorize for Portable {
     #[inline(always)]
     fn vectorize<R>(self, work: impl FnOnce() -> R) -> R {
         work()
     }
+
+    #[inline(always)]
+    fn prefetch(self, _address: *const u8) {}
+}
+
+impl Simd for Portable {
+    type F32 = [f32; OCTET];
+    type Codes = [Codes; OCTET];
 
     #[inline(always)]
     fn unpack<F: Format>(self, blocks: &[F]) -> Unpacked<Self> {
@@ -59,7 +64,4 @@ impl Simd for Portable {
     fn values<F: Format>(self, codes: &Self::Codes, run: usize) -> [Self::F32; RUN / OCTET] {
         bytemuck::cast(code_bytes(&codes[run]).map(f32::from))
     }
-
-    #[inline(always)]
-    fn prefetch(self, _address: *const u8) {}
 }

@@ -1,4 +1,4 @@
-//! What the algorithm asks of an instruction set.
+//! What conversions ask of an instruction set.
 
 use warpdot_formats::{F16, Format, RUN, RunScales};
 
@@ -29,7 +29,7 @@ pub(crate) fn padded_octet<F: Format>(rest: &[F]) -> [F; OCTET] {
 }
 
 /// `[f(0), f(1), ...]`, with the promise to inline it: vector code that is not inlined into its caller's
-/// [`vectorize`](Simd::vectorize) would become a function call for every instruction. So must `f` be.
+/// [`vectorize`](Vectorize::vectorize) would become a function call for every instruction. So must `f` be.
 #[inline(always)]
 pub(crate) fn each<T: Copy, const N: usize>(f: impl Fn(usize) -> T) -> [T; N] {
     let mut values = [f(0); N];
@@ -74,17 +74,23 @@ impl<I: Simd> Scales<I> {
     }
 }
 
-/// The vector operations of an instruction set; implemented by its token.
+/// What every token can do.
+pub(crate) trait Vectorize: Copy + Send + Sync + 'static {
+    /// Does `work` in a function that is compiled for this instruction set.
+    fn vectorize<R>(self, work: impl FnOnce() -> R) -> R;
+
+    /// Hints that the cache line at `address`, which need not be valid, will be read some microseconds later.
+    fn prefetch(self, address: *const u8);
+}
+
+/// The vector operations that conversions along a row ask of an instruction set; implemented by its token.
 ///
-/// All of them are meant to be inlined into the work given to [`vectorize`](Self::vectorize).
-pub(crate) trait Simd: Copy + Send + Sync + 'static {
+/// All of them are meant to be inlined into the work given to [`vectorize`](Vectorize::vectorize).
+pub(crate) trait Simd: Vectorize {
     /// Eight `f32`.
     type F32: Copy;
     /// The codes of an octet.
     type Codes: Copy;
-
-    /// Does `work` in a function that is compiled for this instruction set.
-    fn vectorize<R>(self, work: impl FnOnce() -> R) -> R;
 
     /// Unpacks an octet: [`octet_blocks`] blocks.
     fn unpack<F: Format>(self, blocks: &[F]) -> Unpacked<Self>;
@@ -147,7 +153,4 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Brings what was streamed into the order of all other memory accesses.
     #[inline(always)]
     fn fence(self) {}
-
-    /// Hints that the cache line at `address`, which need not be valid, will be read some microseconds later.
-    fn prefetch(self, address: *const u8);
 }

@@ -29,7 +29,7 @@ pub(crate) fn streaming<I: Simd, R>(isa: I, work: impl FnOnce(&Streaming<I>) -> 
 }
 
 impl<I: Simd> Streaming<I> {
-    /// Copies `from` to `to`, which is as long; lines that lie only partly in `to` go through the caches. To be inlined into the work given to [`Simd::vectorize`].
+    /// Copies `from` to `to`, which is as long; lines that lie only partly in `to` go through the caches. To be inlined into the work given to [`vectorize`](super::Vectorize::vectorize).
     #[inline(always)]
     pub(crate) fn copy(&self, from: &[u8], to: &mut [u8]) {
         let (head, lines, tail) = bytemuck::pod_align_to_mut::<u8, Line>(to);

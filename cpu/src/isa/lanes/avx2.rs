@@ -3,7 +3,7 @@ use std::arch::x86_64::*;
 use warpdot_formats::Word;
 
 use super::{Lanes, ROWS, RowWords};
-use crate::isa::Avx2;
+use crate::isa::{Avx2, AvxVnni};
 
 // SAFETY, for all blocks of this file: the token, without which there is no vector, proves AVX2, FMA and F16C, and
 // references are to as many bytes as are loaded or stored.
@@ -134,81 +134,131 @@ impl Word for Words {
     }
 }
 
-impl Lanes for Avx2 {
-    type Words = Words;
-    type Numbers = Numbers;
-    const UNSIGNED: bool = false;
-    const VECTORS: usize = 1;
+/// What [`Lanes`] asks of 256-bit vectors but for dot products, which the token's instructions decide on.
+macro_rules! lanes_of_256_bits {
+    () => {
+        type Words = Words;
+        type Numbers = Numbers;
+        const VECTORS: usize = 1;
 
-    #[inline(always)]
-    fn load_words(self, words: &[u32; ROWS]) -> Words {
-        // SAFETY: see above.
-        Words(unsafe {
-            [_mm256_loadu_si256(words.as_ptr().cast()), _mm256_loadu_si256(words[8..].as_ptr().cast())]
-        })
-    }
-
-    #[inline(always)]
-    fn load_halves(self, halves: &[u16; ROWS]) -> Words {
-        // SAFETY: see above.
-        Words(unsafe {
-            [
-                _mm256_cvtepu16_epi32(_mm_loadu_si128(halves.as_ptr().cast())),
-                _mm256_cvtepu16_epi32(_mm_loadu_si128(halves[8..].as_ptr().cast())),
-            ]
-        })
-    }
-
-    #[inline(always)]
-    fn load_bytes(self, bytes: &[u8; ROWS]) -> Words {
-        // SAFETY: see above.
-        Words(unsafe {
-            let bytes = _mm_loadu_si128(bytes.as_ptr().cast());
-            [_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128::<8>(bytes))]
-        })
-    }
-
-    #[inline(always)]
-    fn store_words(self, words: Words, to: &mut [u32; ROWS]) {
-        // SAFETY: see above.
-        unsafe {
-            _mm256_storeu_si256(to.as_mut_ptr().cast(), words.0[0]);
-            _mm256_storeu_si256(to[8..].as_mut_ptr().cast(), words.0[1]);
+        #[inline(always)]
+        fn load_words(self, words: &[u32; ROWS]) -> Words {
+            // SAFETY: see above.
+            Words(unsafe {
+                [_mm256_loadu_si256(words.as_ptr().cast()), _mm256_loadu_si256(words[8..].as_ptr().cast())]
+            })
         }
-    }
 
-    /// Rows r and r + 4 share a vector, a half each; within halves, four by four words are turned round.
-    #[inline(always)]
-    fn transpose(self, rows: [&[u8; 16]; ROWS], words: &mut [RowWords; 4]) {
-        for (half, rows) in rows.as_chunks::<8>().0.iter().enumerate() {
+        #[inline(always)]
+        fn load_halves(self, halves: &[u16; ROWS]) -> Words {
+            // SAFETY: see above.
+            Words(unsafe {
+                [
+                    _mm256_cvtepu16_epi32(_mm_loadu_si128(halves.as_ptr().cast())),
+                    _mm256_cvtepu16_epi32(_mm_loadu_si128(halves[8..].as_ptr().cast())),
+                ]
+            })
+        }
+
+        #[inline(always)]
+        fn load_bytes(self, bytes: &[u8; ROWS]) -> Words {
+            // SAFETY: see above.
+            Words(unsafe {
+                let bytes = _mm_loadu_si128(bytes.as_ptr().cast());
+                [_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128::<8>(bytes))]
+            })
+        }
+
+        #[inline(always)]
+        fn store_words(self, words: Words, to: &mut [u32; ROWS]) {
             // SAFETY: see above.
             unsafe {
-                let mut pairs = [_mm256_setzero_si256(); 4];
-                for (r, pair) in pairs.iter_mut().enumerate() {
-                    let load = |row: usize| _mm_loadu_si128(rows[row].as_ptr().cast());
-                    *pair = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(load(r)), load(r + 4));
-                }
-                let low =
-                    [_mm256_unpacklo_epi32(pairs[0], pairs[1]), _mm256_unpacklo_epi32(pairs[2], pairs[3])];
-                let high =
-                    [_mm256_unpackhi_epi32(pairs[0], pairs[1]), _mm256_unpackhi_epi32(pairs[2], pairs[3])];
-                let turned = [
-                    _mm256_unpacklo_epi64(low[0], low[1]),
-                    _mm256_unpackhi_epi64(low[0], low[1]),
-                    _mm256_unpacklo_epi64(high[0], high[1]),
-                    _mm256_unpackhi_epi64(high[0], high[1]),
-                ];
-                for (words, turned) in words.iter_mut().zip(turned) {
-                    _mm256_storeu_si256(words.0[8 * half..][..8].as_mut_ptr().cast(), turned);
+                _mm256_storeu_si256(to.as_mut_ptr().cast(), words.0[0]);
+                _mm256_storeu_si256(to[8..].as_mut_ptr().cast(), words.0[1]);
+            }
+        }
+
+        /// Rows r and r + 4 share a vector, a half each; within halves, four by four words are turned round.
+        #[inline(always)]
+        fn transpose(self, rows: [&[u8; 16]; ROWS], words: &mut [RowWords; 4]) {
+            for (half, rows) in rows.as_chunks::<8>().0.iter().enumerate() {
+                // SAFETY: see above.
+                unsafe {
+                    let mut pairs = [_mm256_setzero_si256(); 4];
+                    for (r, pair) in pairs.iter_mut().enumerate() {
+                        let load = |row: usize| _mm_loadu_si128(rows[row].as_ptr().cast());
+                        *pair = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(load(r)), load(r + 4));
+                    }
+                    let low = [
+                        _mm256_unpacklo_epi32(pairs[0], pairs[1]),
+                        _mm256_unpacklo_epi32(pairs[2], pairs[3]),
+                    ];
+                    let high = [
+                        _mm256_unpackhi_epi32(pairs[0], pairs[1]),
+                        _mm256_unpackhi_epi32(pairs[2], pairs[3]),
+                    ];
+                    let turned = [
+                        _mm256_unpacklo_epi64(low[0], low[1]),
+                        _mm256_unpackhi_epi64(low[0], low[1]),
+                        _mm256_unpacklo_epi64(high[0], high[1]),
+                        _mm256_unpackhi_epi64(high[0], high[1]),
+                    ];
+                    for (words, turned) in words.iter_mut().zip(turned) {
+                        _mm256_storeu_si256(words.0[8 * half..][..8].as_mut_ptr().cast(), turned);
+                    }
                 }
             }
         }
-    }
 
-    #[inline(always)]
-    fn integers(self, value: i32) -> Words {
-        Words::splat(value.cast_unsigned())
-    }
+        #[inline(always)]
+        fn integers(self, value: i32) -> Words {
+            Words::splat(value.cast_unsigned())
+        }
+
+        #[inline(always)]
+        fn to_numbers(self, integers: Words) -> Numbers {
+            integers.to_number()
+        }
+
+        #[inline(always)]
+        fn numbers(self, value: f32) -> Numbers {
+            Numbers::splat(value)
+        }
+
+        #[inline(always)]
+        fn load_numbers(self, values: &[f32; ROWS]) -> Numbers {
+            // SAFETY: see above.
+            Numbers(unsafe { [_mm256_loadu_ps(values.as_ptr()), _mm256_loadu_ps(values[8..].as_ptr())] })
+        }
+
+        #[inline(always)]
+        fn store_numbers(self, values: Numbers, to: &mut [f32; ROWS]) {
+            // SAFETY: see above.
+            unsafe {
+                _mm256_storeu_ps(to.as_mut_ptr(), values.0[0]);
+                _mm256_storeu_ps(to[8..].as_mut_ptr(), values.0[1]);
+            }
+        }
+
+        #[inline(always)]
+        fn sum(self, a: Numbers, b: Numbers) -> Numbers {
+            a.add(b)
+        }
+
+        #[inline(always)]
+        fn multiply_add(self, a: Numbers, b: Numbers, c: Numbers) -> Numbers {
+            // SAFETY: see above.
+            Numbers(unsafe {
+                [_mm256_fmadd_ps(a.0[0], b.0[0], c.0[0]), _mm256_fmadd_ps(a.0[1], b.0[1], c.0[1])]
+            })
+        }
+    };
+}
+
+impl Lanes for Avx2 {
+    const UNSIGNED: bool = false;
+
+    lanes_of_256_bits!();
 
     #[inline(always)]
     fn dot<const WIDE: bool>(self, sums: Words, codes: Words, activations: u32) -> Words {
@@ -229,40 +279,22 @@ impl Lanes for Avx2 {
             Words([half(sums.0[0], codes.0[0]), half(sums.0[1], codes.0[1])])
         }
     }
+}
+
+impl Lanes for AvxVnni {
+    const UNSIGNED: bool = true;
+
+    lanes_of_256_bits!();
 
     #[inline(always)]
-    fn to_numbers(self, integers: Words) -> Numbers {
-        integers.to_number()
-    }
-
-    #[inline(always)]
-    fn numbers(self, value: f32) -> Numbers {
-        Numbers::splat(value)
-    }
-
-    #[inline(always)]
-    fn load_numbers(self, values: &[f32; ROWS]) -> Numbers {
-        // SAFETY: see above.
-        Numbers(unsafe { [_mm256_loadu_ps(values.as_ptr()), _mm256_loadu_ps(values[8..].as_ptr())] })
-    }
-
-    #[inline(always)]
-    fn store_numbers(self, values: Numbers, to: &mut [f32; ROWS]) {
-        // SAFETY: see above.
+    fn dot<const WIDE: bool>(self, sums: Words, codes: Words, activations: u32) -> Words {
+        // SAFETY: see above; this token proves AVX-VNNI, too.
         unsafe {
-            _mm256_storeu_ps(to.as_mut_ptr(), values.0[0]);
-            _mm256_storeu_ps(to[8..].as_mut_ptr(), values.0[1]);
+            let activations = _mm256_set1_epi32(activations.cast_signed());
+            Words([
+                _mm256_dpbusd_avx_epi32(sums.0[0], codes.0[0], activations),
+                _mm256_dpbusd_avx_epi32(sums.0[1], codes.0[1], activations),
+            ])
         }
-    }
-
-    #[inline(always)]
-    fn sum(self, a: Numbers, b: Numbers) -> Numbers {
-        a.add(b)
-    }
-
-    #[inline(always)]
-    fn multiply_add(self, a: Numbers, b: Numbers, c: Numbers) -> Numbers {
-        // SAFETY: see above.
-        Numbers(unsafe { [_mm256_fmadd_ps(a.0[0], b.0[0], c.0[0]), _mm256_fmadd_ps(a.0[1], b.0[1], c.0[1])] })
     }
 }

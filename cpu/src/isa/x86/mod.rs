@@ -24,20 +24,12 @@ use super::{Avx2, OCTET, Scales, Simd, Unpacked, run_of};
 /// Pairs of runs in an octet.
 pub(super) const PAIRS: usize = OCTET / 2;
 
-/// The unsigned code of weight zero, for formats that are unpacked to unsigned codes, of at most 63; four
-/// products of such a code and a signed byte fit 16 bits. The other formats are unpacked to signed codes.
-pub(super) const fn zero_point(ty: GgmlType) -> Option<u8> {
-    use GgmlType::*;
-    match ty {
-        Q4_1 | Q5_1 | Q2K | Q4K | Q5K => Some(0),
-        Tq1_0 | Tq2_0 | Q1_0 | Q2_0 => Some(1),
-        Q3K => Some(4),
-        Q4_0 => Some(8),
-        Iq1S | Iq1M => Some(9),
-        Mxfp4 | Nvfp4 => Some(12),
-        Q5_0 => Some(16),
-        Q6K => Some(32),
-        _ => None,
+/// The unsigned code of weight zero, for formats that are unpacked to unsigned codes. The other formats are unpacked to
+/// signed ones.
+pub(super) const fn zero_point<F: Format>() -> Option<u8> {
+    match F::ZERO {
+        128 => None,
+        zero => Some(zero),
     }
 }
 

@@ -148,7 +148,7 @@ const E2M1: [i8; 16] = {
     let mut table = *codebooks::E2M1;
     let mut i = 0;
     while i < table.len() {
-        table[i] += zero_point(GgmlType::Mxfp4).expect("unsigned") as i8;
+        table[i] += zero_point::<Mxfp4>().expect("unsigned") as i8;
         i += 1;
     }
     table
