@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
-use warpdot_cpu::{Isa, Kernel, PackedMatrix, Problem, Routine, Workspace};
+use warpdot_cpu::{Isa, Kernel, Matrix, PackedMatrix, Problem, Product, Routine, Workspace};
 use warpdot_formats::{GgmlType, Numerics};
 
 use crate::device::Shape;
@@ -70,25 +70,21 @@ enum Weights {
 }
 
 impl CpuMatrix {
-    /// Computes y = x · Wᵀ, slices of the shape's sizes, and returns the time.
-    pub(crate) fn matmul(
-        &self,
-        operation: Operation,
-        shape: Shape,
-        x: &[f32],
-        y: &mut [f32],
-    ) -> Result<Duration, Error> {
+    /// Computes a product and returns the time.
+    pub(crate) fn compute(&self, operation: Operation, product: Product) -> Result<Duration, Error> {
         let kernel = Kernel { isa: self.cpu.isa, routine: routine(operation) };
-        let Shape { m, n, k } = shape;
+        let weights = match &self.weights {
+            Weights::Packed(weights) => Matrix::Packed(weights),
+            Weights::Blocks(weights) => Matrix::Blocks {
+                ty: weights.ty(),
+                n: weights.rows(),
+                k: weights.columns(),
+                bytes: weights.bytes(),
+            },
+        };
         let mut workspace = self.cpu.workspaces().pop().unwrap_or_default();
         let start = Instant::now();
-        let result = match &self.weights {
-            Weights::Packed(weights) => kernel.matmul_packed(&mut workspace, m, weights, x, y),
-            Weights::Blocks(weights) => {
-                let problem = Problem { m, n, k };
-                kernel.matmul_bytes(weights.ty(), &mut workspace, problem, weights.bytes(), x, y)
-            }
-        };
+        let result = kernel.compute(&mut workspace, weights, product);
         let time = start.elapsed();
         self.cpu.workspaces().push(workspace);
         result?;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use warpdot_cpu::PackedMatrix;
+use warpdot_cpu::{PackedMatrix, Product, Tensor, TensorMut};
 use warpdot_formats::{GgmlType, Numerics, RUN};
 
 use crate::cpu::{Cpu, CpuMatrix};
@@ -254,11 +254,41 @@ impl DeviceMatrix {
 
         let kernel = self.choose(options, m)?;
         let time = match &self.weights {
-            Weights::Cpu(weights) => weights.matmul(kernel.operation(), shape, x, y)?,
+            Weights::Cpu(weights) => {
+                let (Shape { m, n, k }, operation) = (shape, kernel.operation());
+                weights.compute(operation, Product::new(Tensor::new(x, m, k)?, TensorMut::new(y, m, n)?))?
+            }
             #[cfg(feature = "cuda")]
             Weights::Cuda(weights) => weights.matmul(kernel.operation(), shape, x, y)?,
         };
         Ok(Run { kernel, time })
+    }
+
+    /// Computes a product in host memory: Y\[m, n\] = X\[m, k\] · W\[n, k\]ᵀ with rows in 16 or 32 bits that may have
+    /// gaps between them, and with an epilogue. On every device the bits are those of the CPU, which reads and writes
+    /// the operands in place; for a GPU they are copied.
+    ///
+    /// # Errors
+    /// As [`matmul_with`](Self::matmul_with), and if tensors do not fit each other.
+    pub fn compute(&self, options: &Options, product: Product) -> Result<Run, Error> {
+        match &self.weights {
+            Weights::Cpu(weights) => {
+                let kernel = self.choose(options, product.x.rows())?;
+                let time = weights.compute(kernel.operation(), product)?;
+                Ok(Run { kernel, time })
+            }
+            #[cfg(feature = "cuda")]
+            Weights::Cuda(_) => {
+                let Product { x, y, epilogue } = product;
+                expect_length("y (rows of x)", x.rows(), y.rows())?;
+                expect_length("y (n)", self.rows, y.columns())?;
+                expect_length("x (k)", self.columns, x.columns())?;
+                let mut products = vec![0.0; x.rows() * self.rows];
+                let run = self.matmul_with(options, x.rows(), &x.to_f32(), &mut products)?;
+                epilogue.store(warpdot_cpu::Isa::best(), &products, y)?;
+                Ok(run)
+            }
+        }
     }
 
     /// Writes the rows `ids` of W\[n, k\] to `out`\[ids, k\] as f32: embeddings looked up, or any part of the

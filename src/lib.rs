@@ -21,5 +21,5 @@ pub use device::{Device, DeviceMatrix, Options, Run};
 pub use error::Error;
 pub use kernel::{KernelId, Operation};
 pub use matrix::QuantizedMatrix;
-pub use warpdot_cpu::{Float, Isa};
+pub use warpdot_cpu::{Activation, Epilogue, Float, Isa, Numbers, NumbersMut, Product, Tensor, TensorMut};
 pub use warpdot_formats::{F16, GgmlType, Numerics};

@@ -6,7 +6,10 @@ use devices::devices;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rayon::prelude::*;
-use warpdot::{Device, Error, GgmlType, Numerics, Options, QuantizedMatrix};
+use warpdot::{
+    Activation, Device, Epilogue, Error, GgmlType, Numerics, Options, Product, QuantizedMatrix, Tensor,
+    TensorMut,
+};
 use warpdot_formats::{ActivationBlock, Format, FormatVisitor, RUN, reproducible};
 
 /// Numbers of very different sizes, both signs.
@@ -175,6 +178,40 @@ fn rows_are_the_same_on_every_device() {
             }
         }
     }
+}
+
+/// 16-bit operands with gaps between their rows, and an epilogue.
+#[test]
+fn products_of_tensors_are_the_same_on_every_device() {
+    let mut rng = StdRng::seed_from_u64(10);
+    let (m, n, k, stride) = (3, 35, 512, 520);
+    let weights = numbers(&mut rng, n * k);
+    let matrix = QuantizedMatrix::quantize(GgmlType::Q5K, n, k, &weights).expect("good weights");
+    let x: Vec<_> = numbers(&mut rng, m * stride).into_iter().map(half::f16::from_f32).collect();
+    let residual: Vec<_> = numbers(&mut rng, m * n).into_iter().map(half::bf16::from_f32).collect();
+    let results: Vec<Vec<half::f16>> = devices()
+        .iter()
+        .map(|device| {
+            let mut y = vec![half::f16::ZERO; m * n];
+            let epilogue = Epilogue {
+                scale: 0.5,
+                activation: Activation::Silu,
+                residual: Some(Tensor::new(&residual[..], m, n).expect("a tensor")),
+                ..Epilogue::default()
+            };
+            let x = Tensor::with_stride(&x[..], m, k, stride).expect("a tensor");
+            let y_tensor = TensorMut::new(&mut y[..], m, n).expect("a tensor");
+            let product = Product { x, y: y_tensor, epilogue };
+            device
+                .upload(&matrix)
+                .expect("it fits")
+                .compute(&Options::default(), product)
+                .expect("a product");
+            y
+        })
+        .collect();
+    assert!(results[0].iter().any(|y| y.to_f32().abs() > 0.1), "a product of zeros would prove nothing");
+    assert!(results.iter().all(|y| *y == results[0]));
 }
 
 #[test]

@@ -46,6 +46,28 @@ pub enum Error {
         found: usize,
     },
 
+    /// Rows of a tensor overlap.
+    #[error("the stride is {stride}: expected at least {columns}, the numbers in a row")]
+    Stride {
+        /// From the start of a row to that of the next.
+        stride: usize,
+        /// Numbers in a row.
+        columns: usize,
+    },
+
+    /// A tensor does not fit the others of a product.
+    #[error("{what} is a tensor of {rows} x {columns} where {} x {} was expected", expected.0, expected.1)]
+    TensorShape {
+        /// Which tensor.
+        what: &'static str,
+        /// Its rows.
+        rows: usize,
+        /// Its columns.
+        columns: usize,
+        /// The rows and columns that fit.
+        expected: (usize, usize),
+    },
+
     /// A matrix lacks a row.
     #[error("there is no row {row}: the matrix has {rows} rows, counted from 0")]
     NoSuchRow {

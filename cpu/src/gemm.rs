@@ -16,6 +16,7 @@ use crate::gemv::{Run, wide};
 use crate::isa::{Lanes, ROWS};
 use crate::matmul::grown;
 use crate::pack::{Packed, Weights};
+use crate::tensor::Tensor;
 
 /// Rows of X that pass by together.
 pub(crate) const COLUMNS: usize = 4;
@@ -84,18 +85,25 @@ impl WeightRun {
 /// A run of a tile of activations.
 pub(crate) type Activations = ActivationRun<COLUMNS>;
 
-/// Quantizes up to [`COLUMNS`] rows of `k` activations for [`multiply`]; rows that are not there are zero.
-pub(crate) fn quantize<I: Lanes>(isa: I, weighing: Weighing, x: &[f32], k: usize, tile: &mut [Activations]) {
+/// Quantizes up to [`COLUMNS`] rows of X for [`multiply`], from `first` on; rows that are not there are zero.
+pub(crate) fn quantize<I: Lanes>(
+    isa: I,
+    weighing: Weighing,
+    x: Tensor,
+    first: usize,
+    tile: &mut [Activations],
+) {
     isa.vectorize(
         #[inline(always)]
         || {
-            Order { runs: k / RUN }.for_each(
+            Order { runs: tile.len() }.for_each(
                 #[inline(always)]
                 |place, run| {
                     let mut of_run = Activations::ZERO;
-                    for (column, row) in x.chunks_exact(k).enumerate() {
-                        let activations = row[run * RUN..].first_chunk().expect("k is a multiple of 32");
-                        of_run.set(column, activations, weighing);
+                    for (column, row) in (first..x.rows()).take(COLUMNS).enumerate() {
+                        let mut activations = [0.0; RUN];
+                        x.load(row, run * RUN, &mut activations);
+                        of_run.set(column, &activations, weighing);
                     }
                     tile[place] = of_run;
                 },
@@ -116,7 +124,7 @@ thread_local! {
 }
 
 /// Multiplies groups of rows of weights by tiles of activations. `products` receives the products of the first
-/// groups, as many as the instruction set takes at once, tile after tile, then those of the next; [`collect`] puts
+/// groups, as many as the instruction set takes at once, tile after tile, then those of the next; [`pieces`] puts
 /// them in order.
 pub(crate) fn multiply<I: Lanes, F: Format>(
     isa: I,
@@ -150,16 +158,18 @@ pub(crate) fn multiply<I: Lanes, F: Format>(
     });
 }
 
-/// Writes row `row` of Y, of which [`multiply`] left the products in `products`, for `tiles` tiles.
-pub(crate) fn collect<I: Lanes>(products: &[Products], tiles: usize, row: usize, y: &mut [f32]) {
-    let groups = y.chunks_mut(I::VECTORS * ROWS).zip(products.chunks(I::VECTORS * tiles));
-    for (y, products) in groups {
-        let vectors = y.chunks_mut(ROWS);
-        let products = &products[row / COLUMNS * vectors.len()..];
-        for (y, products) in vectors.zip(products) {
-            y.copy_from_slice(&products[row % COLUMNS][..y.len()]);
-        }
-    }
+/// The products that [`multiply`] left for row `row` of Y, for `tiles` tiles, in order; the last may be more than there
+/// are rows of weights.
+pub(crate) fn pieces<I: Lanes>(
+    products: &[Products],
+    tiles: usize,
+    row: usize,
+) -> impl Iterator<Item = &[f32]> {
+    products.chunks(I::VECTORS * tiles).flat_map(move |of_groups| {
+        let vectors = of_groups.len() / tiles;
+        let of_tile = &of_groups[row / COLUMNS * vectors..][..vectors];
+        of_tile.iter().map(move |products| products[row % COLUMNS].as_slice())
+    })
 }
 
 /// Unpacks blocks of a group, the first of which is run `first`, to their places in the order.

@@ -11,35 +11,38 @@ use warpdot_formats::{Format, RUN, RunScales};
 use crate::activations::{ActivationRun, Weighing};
 use crate::isa::{BlocksOfRows, Lanes, ROWS};
 use crate::pack::{Group, Packed};
+use crate::tensor::Tensor;
 
 /// Rows of activations of a tile, at most: their chains fit the first-level cache.
 pub(crate) const MAX_COLUMNS: usize = 16;
 
-/// The chains of sixteen products.
-type Chains = [[f32; ROWS]; CHAINS];
-
-/// The chains of a tile; kept by the caller so that they are cleared only as far as they are used.
-pub(crate) struct Accumulators([Chains; MAX_COLUMNS]);
+/// The chains of a tile, those of one number next to each other for all rows of activations (rows apart from each
+/// other by a power of two would compete for the same few places of the cache); kept by the caller so that they are
+/// cleared only as far as they are used.
+pub(crate) struct Accumulators([[f32; ROWS]; CHAINS * MAX_COLUMNS]);
 
 impl Accumulators {
-    pub(crate) const ZERO: Self = Self([[[0.0; ROWS]; CHAINS]; MAX_COLUMNS]);
+    pub(crate) const ZERO: Self = Self([[0.0; ROWS]; CHAINS * MAX_COLUMNS]);
 }
 
-/// Quantizes rows of `k` activations for [`multiply`]: run after run, with all rows side by side.
+/// Quantizes rows of X for [`multiply`], from `first` on and as many as there is room for: run after run, with all rows
+/// side by side.
 pub(crate) fn quantize<I: Lanes>(
     isa: I,
     weighing: Weighing,
-    x: &[f32],
-    k: usize,
+    x: Tensor,
+    first: usize,
     runs: &mut [ActivationRun<1>],
 ) {
-    let columns = x.len() / k;
+    let columns = runs.len() / (x.columns() / RUN);
     isa.vectorize(
         #[inline(always)]
         || {
-            for (column, row) in x.chunks_exact(k).enumerate() {
-                for (runs, x) in runs.chunks_exact_mut(columns).zip(row.as_chunks().0) {
-                    runs[column].set(0, x, weighing);
+            for column in 0..columns {
+                for (run, runs) in runs.chunks_exact_mut(columns).enumerate() {
+                    let mut activations = [0.0; RUN];
+                    x.load(first + column, run * RUN, &mut activations);
+                    runs[column].set(0, &activations, weighing);
                 }
             }
         },
@@ -57,20 +60,29 @@ pub(crate) fn multiply<I: Lanes, F: Format>(
     accumulators: &mut Accumulators,
     mut emit: impl FnMut(usize, &[f32; ROWS]),
 ) {
-    let accumulators = &mut accumulators.0[..columns];
-    accumulators.fill([[0.0; ROWS]; CHAINS]);
+    let accumulators = &mut accumulators.0[..CHAINS * columns];
+    accumulators.fill([0.0; ROWS]);
     group.for_each_part(isa, row_blocks, |first, part| {
         let first = first * F::RUNS;
         isa.vectorize(
             #[inline(always)]
-            || multiply_part::<I, F>(isa, part, first, &activations[first * columns..], accumulators),
+            || {
+                multiply_part::<I, F>(
+                    isa,
+                    part,
+                    first,
+                    &activations[first * columns..],
+                    columns,
+                    accumulators,
+                );
+            },
         );
     });
     isa.vectorize(
         #[inline(always)]
         || {
-            for (column, chains) in accumulators.iter().enumerate() {
-                emit(column, &fold(isa, chains));
+            for column in 0..columns {
+                emit(column, &fold(isa, accumulators, columns, column));
             }
         },
     );
@@ -83,9 +95,9 @@ fn multiply_part<I: Lanes, F: Format>(
     part: Packed,
     first: usize,
     activations: &[ActivationRun<1>],
-    accumulators: &mut [Chains],
+    columns: usize,
+    accumulators: &mut [[f32; ROWS]],
 ) {
-    let columns = accumulators.len();
     for block in 0..part.len::<F>() {
         let blocks = part.block::<I, F>(isa, block);
         let activations = &activations[block * F::RUNS * columns..][..F::RUNS * columns];
@@ -93,11 +105,11 @@ fn multiply_part<I: Lanes, F: Format>(
             part.fetch_ahead::<I, F>(blocks, run);
             let weights = Run::unpack::<F>(blocks, run);
             let chain = (first + block * F::RUNS + run) % CHAINS;
-            for (activations, chains) in activations.iter().zip(accumulators.iter_mut()) {
+            let sums = &mut accumulators[chain * columns..][..columns];
+            for (activations, sums) in activations.iter().zip(sums) {
                 let value = weights.value::<F>(isa, activations);
-                let sum = isa.load_numbers(&chains[chain]);
-                let sum = isa.multiply_add(isa.numbers(activations.scales[0]), value, sum);
-                isa.store_numbers(sum, &mut chains[chain]);
+                let scale = isa.numbers(activations.scales[0]);
+                isa.store_numbers(isa.multiply_add(scale, value, isa.load_numbers(sums)), sums);
             }
         }
     }
@@ -155,14 +167,15 @@ pub(crate) const fn wide<I: Lanes, F: Format>() -> bool {
     F::ZERO == 128 && !I::UNSIGNED
 }
 
-/// [`reproducible::fold`](warpdot_formats::reproducible::fold) of all lanes.
+/// [`reproducible::fold`](warpdot_formats::reproducible::fold) of all lanes of a column.
 #[inline(always)]
-fn fold<I: Lanes>(isa: I, chains: &Chains) -> [f32; ROWS] {
+fn fold<I: Lanes>(isa: I, accumulators: &[[f32; ROWS]], columns: usize, column: usize) -> [f32; ROWS] {
+    let load = |chain: usize| isa.load_numbers(&accumulators[chain * columns + column]);
     let mut total = None;
     for j in 0..CHAINS / 4 {
-        let mut sum = isa.load_numbers(&chains[j]);
+        let mut sum = load(j);
         for quarter in 1..4 {
-            sum = isa.sum(sum, isa.load_numbers(&chains[j + quarter * CHAINS / 4]));
+            sum = isa.sum(sum, load(j + quarter * CHAINS / 4));
         }
         total = Some(total.map_or(sum, |total| isa.sum(total, sum)));
     }

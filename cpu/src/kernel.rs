@@ -32,6 +32,8 @@ impl Kernel {
             // It adds up eight lanes about as fast as it multiplies four codes in each.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2(_) => 128,
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni(_) => 32,
             _ => 24,
         };
         let routine = match numerics {

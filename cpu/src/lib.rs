@@ -23,6 +23,7 @@
 mod activations;
 mod bytes;
 mod dequantize;
+mod epilogue;
 mod error;
 #[doc(hidden)] // for benches
 pub mod floor;
@@ -33,13 +34,17 @@ mod kernel;
 mod matmul;
 mod pack;
 mod quantize;
+mod tensor;
 
 pub use activations::quantize;
 pub use dequantize::{Float, dequantize, dequantize_bytes};
+pub use epilogue::Epilogue;
 pub use error::Error;
 pub use isa::Isa;
 pub use kernel::{Kernel, Routine};
-pub use matmul::{Problem, Workspace, dot, matmul};
+pub use matmul::{Matrix, Problem, Product, Workspace, dot, matmul};
 pub use pack::PackedMatrix;
 pub use quantize::{quantize_blocks, quantize_bytes};
+pub use tensor::{Numbers, NumbersMut, Tensor, TensorMut};
 pub use warpdot_formats::Numerics;
+pub use warpdot_formats::epilogue::Activation;

@@ -5,8 +5,10 @@ use warpdot_formats::{Format, FormatVisitor, GgmlType, Numerics, RUN};
 
 use crate::activations::{ActivationRun, Weighing};
 use crate::bytes::{blocks_of_bytes, expect_length};
+use crate::epilogue::{Ending, Epilogue, store_row};
 use crate::isa::{IsaVisitor, Lanes, ROWS};
 use crate::pack::{PackedMatrix, Weights};
+use crate::tensor::{NumbersMut, Tensor, TensorMut};
 use crate::{Error, Isa, Kernel, Routine, gemm, gemv};
 
 /// Products below which other threads are not worth waking.
@@ -104,7 +106,73 @@ pub fn dot<F: Format>(
     Ok(y[0])
 }
 
+/// A matrix W\[n, k\] of weights.
+#[derive(Clone, Copy, Debug)]
+pub enum Matrix<'a> {
+    /// In ggml's blocks.
+    Blocks {
+        /// The format.
+        ty: GgmlType,
+        /// Rows.
+        n: usize,
+        /// Weights in a row.
+        k: usize,
+        /// The blocks, row after row.
+        bytes: &'a [u8],
+    },
+    /// Packed.
+    Packed(&'a PackedMatrix),
+}
+
+/// A product Y\[m, n\] = X\[m, k\] · W\[n, k\]ᵀ, and what happens to it before it is stored.
+#[derive(Debug)]
+pub struct Product<'a> {
+    /// X\[m, k\].
+    pub x: Tensor<'a>,
+    /// Y\[m, n\].
+    pub y: TensorMut<'a>,
+    /// What products go through.
+    pub epilogue: Epilogue<'a>,
+}
+
+impl<'a> Product<'a> {
+    /// A product with the default epilogue.
+    pub fn new(x: Tensor<'a>, y: TensorMut<'a>) -> Self {
+        Self { x, y, epilogue: Epilogue::default() }
+    }
+}
+
 impl Kernel {
+    /// Computes a product by this kernel: the bits of [`matmul`], then the epilogue. X in 16 bits is widened, which is
+    /// exact.
+    ///
+    /// # Errors
+    /// If a dimension is zero, k is not a multiple of the format's block, `m * n * k` overflows, tensors or weights do
+    /// not fit each other, or the weights' bytes start at an odd address.
+    pub fn compute(self, workspace: &mut Workspace, weights: Matrix, product: Product) -> Result<(), Error> {
+        let (ty, n, k) = match weights {
+            Matrix::Blocks { ty, n, k, .. } => (ty, n, k),
+            Matrix::Packed(matrix) => (matrix.ty(), matrix.rows(), matrix.columns()),
+        };
+        let Product { x, y, epilogue } = product;
+        let problem = Problem { m: x.rows(), n, k };
+        problem.check(ty)?;
+        for (what, rows, columns, expected) in
+            [("x", x.rows(), x.columns(), (problem.m, k)), ("y", y.rows(), y.columns(), (problem.m, n))]
+        {
+            if (rows, columns) != expected {
+                return Err(Error::TensorShape { what, rows, columns, expected });
+            }
+        }
+        epilogue.check(problem.m, n)?;
+        if let Matrix::Blocks { bytes, .. } = weights {
+            let row = k / ty.block_weights() * ty.block_bytes();
+            let expected = n.checked_mul(row).ok_or(Error::Overflow { m: problem.m, n, k })?;
+            expect_length("weights (bytes of n rows)", expected, bytes.len())?;
+        }
+        ty.visit(Compute { kernel: self, workspace, problem, weights, x, y, epilogue })
+    }
+
     /// [`matmul`] by this kernel.
     ///
     /// # Errors
@@ -124,26 +192,6 @@ impl Kernel {
         self.matmul_bytes(F::TYPE, workspace, problem, bytemuck::cast_slice(weights), x, y)
     }
 
-    /// [`matmul`] by this kernel of packed weights: `m` rows of activations.
-    ///
-    /// # Errors
-    /// If `m` is zero, `m * n * k` overflows, or a slice has the wrong length.
-    pub fn matmul_packed(
-        self,
-        workspace: &mut Workspace,
-        m: usize,
-        weights: &PackedMatrix,
-        x: &[f32],
-        y: &mut [f32],
-    ) -> Result<(), Error> {
-        let problem = Problem { m, n: weights.rows(), k: weights.columns() };
-        problem.check(weights.ty())?;
-        expect_length("x (m * k)", m * problem.k, x.len())?;
-        expect_length("y (m * n)", m * problem.n, y.len())?;
-        weights.ty().visit(MultiplyPacked { kernel: self, workspace, problem, weights, x, y });
-        Ok(())
-    }
-
     /// [`matmul`] by this kernel of weights whose format is known only at run time.
     ///
     /// # Errors
@@ -158,63 +206,77 @@ impl Kernel {
         y: &mut [f32],
     ) -> Result<(), Error> {
         problem.check(ty)?;
-        let expected = problem
-            .n
-            .checked_mul(problem.k / ty.block_weights() * ty.block_bytes())
-            .ok_or(Error::Overflow { m: problem.m, n: problem.n, k: problem.k })?;
-        expect_length("weights (bytes of n rows)", expected, weights.len())?;
-        expect_length("x (m * k)", problem.m * problem.k, x.len())?;
-        expect_length("y (m * n)", problem.m * problem.n, y.len())?;
-        ty.visit(MultiplyBytes { kernel: self, workspace, problem, weights, x, y })
+        let Problem { m, n, k } = problem;
+        self.compute(workspace, Matrix::Blocks { ty, n, k, bytes: weights }, plain_product(m, n, k, x, y)?)
+    }
+
+    /// [`matmul`] by this kernel of packed weights: `m` rows of activations.
+    ///
+    /// # Errors
+    /// If `m` is zero, `m * n * k` overflows, or a slice has the wrong length.
+    pub fn matmul_packed(
+        self,
+        workspace: &mut Workspace,
+        m: usize,
+        weights: &PackedMatrix,
+        x: &[f32],
+        y: &mut [f32],
+    ) -> Result<(), Error> {
+        let (n, k) = (weights.rows(), weights.columns());
+        Problem { m, n, k }.check(weights.ty())?;
+        self.compute(workspace, Matrix::Packed(weights), plain_product(m, n, k, x, y)?)
     }
 }
 
-struct MultiplyBytes<'a> {
+/// The product of slices.
+fn plain_product<'a>(
+    m: usize,
+    n: usize,
+    k: usize,
+    x: &'a [f32],
+    y: &'a mut [f32],
+) -> Result<Product<'a>, Error> {
+    expect_length("x (m * k)", m * k, x.len())?;
+    expect_length("y (m * n)", m * n, y.len())?;
+    Ok(Product::new(Tensor::new(x, m, k)?, TensorMut::new(y, m, n)?))
+}
+
+/// A product whose operands have been checked.
+struct Compute<'a> {
     kernel: Kernel,
     workspace: &'a mut Workspace,
     problem: Problem,
-    weights: &'a [u8],
-    x: &'a [f32],
-    y: &'a mut [f32],
+    weights: Matrix<'a>,
+    x: Tensor<'a>,
+    y: TensorMut<'a>,
+    epilogue: Epilogue<'a>,
 }
 
-impl FormatVisitor for MultiplyBytes<'_> {
+impl FormatVisitor for Compute<'_> {
     type Output = Result<(), Error>;
 
     fn visit<F: Format>(self) -> Self::Output {
-        let Self { kernel: Kernel { isa, routine }, workspace, problem, weights, x, y } = self;
-        let weights = Weights::of_blocks(blocks_of_bytes::<F>(weights)?, problem.k / F::WEIGHTS);
-        isa.visit(Multiply { routine, workspace, problem, weights, x, y });
+        let Self { kernel: Kernel { isa, routine }, workspace, problem, weights, x, y, epilogue } = self;
+        let weights = match weights {
+            Matrix::Blocks { bytes, .. } => {
+                Weights::of_blocks(blocks_of_bytes::<F>(bytes)?, problem.k / F::WEIGHTS)
+            }
+            Matrix::Packed(matrix) => matrix.weights(),
+        };
+        isa.visit(Multiply { routine, workspace, problem, weights, x, y, epilogue });
         Ok(())
     }
 }
 
-struct MultiplyPacked<'a> {
-    kernel: Kernel,
-    workspace: &'a mut Workspace,
-    problem: Problem,
-    weights: &'a PackedMatrix,
-    x: &'a [f32],
-    y: &'a mut [f32],
-}
-
-impl FormatVisitor for MultiplyPacked<'_> {
-    type Output = ();
-
-    fn visit<F: Format>(self) {
-        let Self { kernel: Kernel { isa, routine }, workspace, problem, weights, x, y } = self;
-        isa.visit(Multiply { routine, workspace, problem, weights: weights.weights::<F>(), x, y });
-    }
-}
-
-/// A product whose operands have been checked.
+/// A product of weights of a format.
 struct Multiply<'a, F> {
     routine: Routine,
     workspace: &'a mut Workspace,
     problem: Problem,
     weights: Weights<'a, F>,
-    x: &'a [f32],
-    y: &'a mut [f32],
+    x: Tensor<'a>,
+    y: TensorMut<'a>,
+    epilogue: Epilogue<'a>,
 }
 
 impl<F: Format> IsaVisitor for Multiply<'_, F> {
@@ -236,81 +298,102 @@ impl<F: Format> Multiply<'_, F> {
     }
 
     /// X is cut into tiles of some rows, W into strips of some groups. Each strip's products with a tile lie
-    /// together in memory, so that threads write to slices of their own; with one row of X that is y itself.
+    /// together in memory, so that threads write to slices of their own; with one row of X that may be Y itself.
     fn gemv<I: Lanes>(self, isa: I) {
         let (Problem { m, n, k }, one_thread) = (self.problem, self.one_thread());
+        let Self { workspace, weights, x, y, epilogue, .. } = self;
         let (runs, columns) = (k / RUN, m.div_ceil(m.div_ceil(gemv::MAX_COLUMNS)));
         let strip = if one_thread { n.next_multiple_of(ROWS) } else { strip_rows(n) };
         let at_once = if one_thread { m } else { 1 };
 
         let weighing = Weighing::of::<I, F>();
-        let activations = grown(&mut self.workspace.activations, m * runs, ActivationRun::ZERO);
-        let tiles = activations.par_chunks_mut(columns * runs).zip(self.x.par_chunks(columns * k));
-        tiles.with_min_len(at_once).for_each(|(tile, x)| gemv::quantize(isa, weighing, x, k, tile));
+        let activations = grown(&mut workspace.activations, m * runs, ActivationRun::ZERO);
+        let tiles = activations.par_chunks_mut(columns * runs).with_min_len(at_once).enumerate();
+        tiles.for_each(|(index, tile)| gemv::quantize(isa, weighing, x, index * columns, tile));
 
-        let (activations, weights) = (&*activations, &self.weights);
-        let products = if m == 1 { &mut *self.y } else { grown(&mut self.workspace.products, m * n, 0.0) };
-        let tiles = activations.par_chunks(columns * runs).zip(products.par_chunks_mut(columns * n));
-        tiles.with_min_len(at_once).for_each(|(activations, products)| {
-            let columns = activations.len() / runs;
-            products.par_chunks_mut(columns * strip).enumerate().for_each(|(index, products)| {
-                let width = products.len() / columns;
-                let mut accumulators = gemv::Accumulators::ZERO;
-                for first in (0..width).step_by(ROWS) {
-                    let group = weights.group((index * strip + first) / ROWS);
-                    let emit = |column: usize, product: &[f32; ROWS]| {
-                        let product = &product[..ROWS.min(width - first)];
-                        products[column * width + first..][..product.len()].copy_from_slice(product);
-                    };
-                    let row_blocks = weights.row_blocks();
-                    gemv::multiply(isa, group, row_blocks, activations, columns, &mut accumulators, emit);
-                }
+        let activations = &*activations;
+        let multiply = |products: &mut [f32]| {
+            let tiles = activations.par_chunks(columns * runs).zip(products.par_chunks_mut(columns * n));
+            tiles.with_min_len(at_once).for_each(|(activations, products)| {
+                let columns = activations.len() / runs;
+                products.par_chunks_mut(columns * strip).enumerate().for_each(|(index, products)| {
+                    let first = index * strip / ROWS;
+                    multiply_strip(isa, &weights, first, activations, columns, products);
+                });
             });
-        });
+        };
 
-        if m > 1 {
-            let products = &self.workspace.products[..m * n];
-            let tiles = self.y.par_chunks_mut(columns * n).zip(products.par_chunks(columns * n));
-            tiles.for_each(|(y, products)| collect_strips(y, products, n, strip, one_thread));
+        match y {
+            TensorMut { numbers: NumbersMut::F32(y), .. } if m == 1 && epilogue.is_nothing() => {
+                multiply(&mut y[..n]);
+            }
+            y => {
+                let products = grown(&mut workspace.products, m * n, 0.0);
+                multiply(products);
+                if m == 1 {
+                    return store_row(isa, &epilogue, y, products, strip);
+                }
+                let products = &*products;
+                let pieces = |row: usize| {
+                    let of_tile = &products[row / columns * columns * n..];
+                    let columns_there = columns.min(m - row / columns * columns);
+                    let of_tile = &of_tile[..columns_there * n];
+                    of_tile.chunks(columns_there * strip).map(move |strip| {
+                        let width = strip.len() / columns_there;
+                        &strip[row % columns * width..][..width]
+                    })
+                };
+                Ending { epilogue: &epilogue, at_once, pieces }.store(isa, y);
+            }
         }
     }
 
     /// W is cut into strips of some groups, each of which meets all of X.
     fn gemm<I: Lanes>(self, isa: I) {
         let (Problem { m, n, k }, one_thread) = (self.problem, self.one_thread());
+        let Self { workspace, weights, x, y, epilogue, .. } = self;
         let (runs, tiles, groups) = (k / RUN, m.div_ceil(gemm::COLUMNS), n.div_ceil(ROWS));
         let strip = if one_thread { n } else { strip_rows(n) };
         let strip = strip.next_multiple_of(I::VECTORS * ROWS) / ROWS;
         let at_once = if one_thread { m } else { 1 };
 
         let weighing = Weighing::of::<I, F>();
-        let activations = grown(&mut self.workspace.runs, tiles * runs, gemm::Activations::ZERO);
-        let (x, of_tiles) = (self.x.par_chunks(gemm::COLUMNS * k), activations.par_chunks_mut(runs));
-        let quantize = |(x, tile): (&[f32], &mut [_])| gemm::quantize(isa, weighing, x, k, tile);
-        x.zip(of_tiles).with_min_len(at_once).for_each(quantize);
+        let activations = grown(&mut workspace.runs, tiles * runs, gemm::Activations::ZERO);
+        let of_tiles = activations.par_chunks_mut(runs).with_min_len(at_once).enumerate();
+        of_tiles.for_each(|(index, tile)| gemm::quantize(isa, weighing, x, index * gemm::COLUMNS, tile));
 
         let activations = &*activations;
-        let products = grown(&mut self.workspace.tiles, groups * tiles, gemm::NO_PRODUCTS);
+        let products = grown(&mut workspace.tiles, groups * tiles, gemm::NO_PRODUCTS);
         products.par_chunks_mut(strip * tiles).enumerate().for_each(|(index, products)| {
             let first = index * strip;
-            gemm::multiply(isa, self.weights, first..groups.min(first + strip), activations, products);
+            gemm::multiply(isa, weights, first..groups.min(first + strip), activations, products);
         });
 
         let products = &*products;
-        let rows = self.y.par_chunks_mut(n).with_min_len(at_once).enumerate();
-        rows.for_each(|(row, y)| gemm::collect::<I>(products, tiles, row, y));
+        let pieces = |row| gemm::pieces::<I>(products, tiles, row);
+        Ending { epilogue: &epilogue, at_once, pieces }.store(isa, y);
     }
 }
 
-/// Copies products, of which each `strip` columns of y lie together, to the rows of y, n long.
-fn collect_strips(y: &mut [f32], products: &[f32], n: usize, strip: usize, one_thread: bool) {
-    let m = y.len() / n;
-    let rows = y.par_chunks_mut(n).with_min_len(if one_thread { m } else { 1 });
-    rows.enumerate().for_each(|(row, y)| {
-        for (y, products) in y.chunks_mut(strip).zip(products.chunks(m * strip)) {
-            y.copy_from_slice(&products[row * y.len()..][..y.len()]);
-        }
-    });
+/// Multiplies the groups from `first` on. `products` has a row for each row of the tile of activations.
+fn multiply_strip<I: Lanes, F: Format>(
+    isa: I,
+    weights: &Weights<F>,
+    first: usize,
+    activations: &[ActivationRun<1>],
+    columns: usize,
+    products: &mut [f32],
+) {
+    let width = products.len() / columns;
+    let mut accumulators = gemv::Accumulators::ZERO;
+    for (group, row) in (first..).zip((0..width).step_by(ROWS)) {
+        let (group, row_blocks) = (weights.group(group), weights.row_blocks());
+        let emit = |column: usize, product: &[f32; ROWS]| {
+            let product = &product[..ROWS.min(width - row)];
+            products[column * width + row..][..product.len()].copy_from_slice(product);
+        };
+        gemv::multiply(isa, group, row_blocks, activations, columns, &mut accumulators, emit);
+    }
 }
 
 /// Rows of W in a strip: enough strips to balance the threads' loads, and whole groups, so that no two threads write

@@ -124,7 +124,7 @@ pub struct Nvfp4 {
 /// highest bit only matters in that it makes that exception void.
 #[inline(always)]
 fn half_e4m3<W: Word>(bits: W) -> W::Number {
-    let is_no_number = ((bits ^ 0x7f) + 0xff >> 8) ^ 1;
+    let is_no_number = (((bits ^ 0x7f) + 0xff) >> 8) ^ 1;
     let bits = (bits & 0x7f) - is_no_number * 0x7f;
     // Shifted to the place of an f32's exponent and mantissa; the product corrects the bias.
     (bits << 20).to_bits_of_number() * f32::from_bits(0x7b00_0000) // 2^119

@@ -1,0 +1,238 @@
+//! Matrices of plain numbers in host memory, as products read and write them.
+
+use half::{bf16, f16};
+use warpdot_formats::{Bf16, F16};
+
+use crate::Error;
+use crate::bytes::expect_length;
+
+macro_rules! numbers {
+    ($($variant:ident $number:ty;)*) => {
+        /// Numbers of a type to read.
+        #[derive(Clone, Copy, Debug)]
+        pub enum Numbers<'a> {
+            $(
+                #[doc = concat!("`", stringify!($number), "`.")]
+                $variant(&'a [$number]),
+            )*
+        }
+
+        /// Numbers of a type to write.
+        #[derive(Debug)]
+        pub enum NumbersMut<'a> {
+            $(
+                #[doc = concat!("`", stringify!($number), "`.")]
+                $variant(&'a mut [$number]),
+            )*
+        }
+
+        impl Numbers<'_> {
+            fn len(&self) -> usize {
+                match self {
+                    $(Self::$variant(numbers) => numbers.len(),)*
+                }
+            }
+
+            /// The numbers from `first` on, as many as `out` has room for.
+            #[inline(always)]
+            fn load(&self, first: usize, out: &mut [f32]) {
+                match self {
+                    $(Self::$variant(numbers) => {
+                        for (out, number) in out.iter_mut().zip(&numbers[first..]) {
+                            *out = number.widened();
+                        }
+                    })*
+                }
+            }
+        }
+
+        impl NumbersMut<'_> {
+            fn len(&self) -> usize {
+                match self {
+                    $(Self::$variant(numbers) => numbers.len(),)*
+                }
+            }
+        }
+
+        $(
+            impl<'a> From<&'a [$number]> for Numbers<'a> {
+                fn from(numbers: &'a [$number]) -> Self {
+                    Self::$variant(numbers)
+                }
+            }
+
+            impl<'a> From<&'a mut [$number]> for NumbersMut<'a> {
+                fn from(numbers: &'a mut [$number]) -> Self {
+                    Self::$variant(numbers)
+                }
+            }
+        )*
+    };
+}
+
+numbers! {
+    F32 f32;
+    F16 f16;
+    Bf16 bf16;
+}
+
+/// A number that products read or write.
+pub(crate) trait Plain: Copy + Send + Sync {
+    /// Exactly the same number.
+    fn widened(self) -> f32;
+
+    /// The nearest number, ties to even.
+    fn nearest(value: f32) -> Self;
+}
+
+impl Plain for f32 {
+    #[inline(always)]
+    fn widened(self) -> f32 {
+        self
+    }
+
+    #[inline(always)]
+    fn nearest(value: f32) -> Self {
+        value
+    }
+}
+
+impl Plain for f16 {
+    #[inline(always)]
+    fn widened(self) -> f32 {
+        F16(self.to_bits()).to_f32()
+    }
+
+    #[inline(always)]
+    fn nearest(value: f32) -> Self {
+        Self::from_bits(F16::from_f32(value).0)
+    }
+}
+
+impl Plain for bf16 {
+    #[inline(always)]
+    fn widened(self) -> f32 {
+        Bf16(self.to_bits()).to_f32()
+    }
+
+    #[inline(always)]
+    fn nearest(value: f32) -> Self {
+        Self::from_bits(Bf16::from_f32(value).0)
+    }
+}
+
+/// A row-major matrix of `f32`, `f16` or `bf16` numbers, whose rows may have gaps between them.
+#[derive(Clone, Copy, Debug)]
+pub struct Tensor<'a> {
+    numbers: Numbers<'a>,
+    rows: usize,
+    columns: usize,
+    stride: usize,
+}
+
+impl<'a> Tensor<'a> {
+    /// A matrix whose rows follow each other without a gap.
+    ///
+    /// # Errors
+    /// If there are not rows * columns numbers.
+    pub fn new(numbers: impl Into<Numbers<'a>>, rows: usize, columns: usize) -> Result<Self, Error> {
+        Self::with_stride(numbers, rows, columns, columns)
+    }
+
+    /// A matrix with `stride` numbers from the start of a row to that of the next.
+    ///
+    /// # Errors
+    /// If the stride is less than `columns`, or the numbers end before the last row does, or go on after its stride.
+    pub fn with_stride(
+        numbers: impl Into<Numbers<'a>>,
+        rows: usize,
+        columns: usize,
+        stride: usize,
+    ) -> Result<Self, Error> {
+        let numbers = numbers.into();
+        check(numbers.len(), rows, columns, stride)?;
+        Ok(Self { numbers, rows, columns, stride })
+    }
+
+    /// Rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Numbers in a row.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The numbers as `f32`, which is exact, without gaps between the rows.
+    pub fn to_f32(&self) -> Vec<f32> {
+        let mut all = vec![0.0; self.rows * self.columns];
+        if self.columns > 0 {
+            all.chunks_exact_mut(self.columns).enumerate().for_each(|(row, out)| self.load(row, 0, out));
+        }
+        all
+    }
+
+    /// The numbers of a row from column `first` on, as many as `out` has room for.
+    #[inline(always)]
+    pub(crate) fn load(&self, row: usize, first: usize, out: &mut [f32]) {
+        self.numbers.load(row * self.stride + first, out);
+    }
+}
+
+/// A [`Tensor`] to write.
+#[derive(Debug)]
+pub struct TensorMut<'a> {
+    pub(crate) numbers: NumbersMut<'a>,
+    rows: usize,
+    columns: usize,
+    pub(crate) stride: usize,
+}
+
+impl<'a> TensorMut<'a> {
+    /// As [`Tensor::new`].
+    ///
+    /// # Errors
+    /// As [`Tensor::new`].
+    pub fn new(numbers: impl Into<NumbersMut<'a>>, rows: usize, columns: usize) -> Result<Self, Error> {
+        Self::with_stride(numbers, rows, columns, columns)
+    }
+
+    /// As [`Tensor::with_stride`]. What lies between the rows is not touched.
+    ///
+    /// # Errors
+    /// As [`Tensor::with_stride`].
+    pub fn with_stride(
+        numbers: impl Into<NumbersMut<'a>>,
+        rows: usize,
+        columns: usize,
+        stride: usize,
+    ) -> Result<Self, Error> {
+        let numbers = numbers.into();
+        check(numbers.len(), rows, columns, stride)?;
+        Ok(Self { numbers, rows, columns, stride })
+    }
+
+    /// Rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Numbers in a row.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+}
+
+/// Checks that `found` numbers make up such a matrix.
+fn check(found: usize, rows: usize, columns: usize, stride: usize) -> Result<(), Error> {
+    if stride < columns {
+        return Err(Error::Stride { stride, columns });
+    }
+    let overflow = Error::Overflow { m: rows, n: 1, k: stride };
+    let whole = rows.checked_mul(stride).ok_or(overflow)?;
+    let least = whole - if rows == 0 { 0 } else { stride - columns };
+    let what =
+        if stride == columns { "numbers (rows * columns)" } else { "numbers (to the end of the last row)" };
+    expect_length(what, found.clamp(least, whole), found)
+}
