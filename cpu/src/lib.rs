@@ -22,10 +22,10 @@
 
 mod activations;
 mod bytes;
+#[doc(hidden)] // for benches
+pub mod ceilings;
 mod dequantize;
 mod error;
-#[doc(hidden)] // for benches
-pub mod floor;
 mod gemm;
 mod gemv;
 pub mod isa;
