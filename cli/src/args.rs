@@ -3,7 +3,7 @@
 use crate::devices::{self, DeviceChoice};
 use crate::plan::Target;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::{path::PathBuf, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr};
 use warpdot::{GgmlType, Isa, Numerics};
 
 /// Quantized matrix multiplication, Y[m, n] = X[m, k] · W[n, k]ᵀ, on CPUs and GPUs.
@@ -24,6 +24,13 @@ pub(crate) enum Command {
     /// rounding the activations to int8 can cause, plus f32 rounding: a bound that is computed for each
     /// output. The exit code is 1 if any output is off by more, and 2 if the command could not run.
     Run(RunArgs),
+    /// Measure kernels beside what this machine can do at best: a table, a page with plots, lines of JSON.
+    ///
+    /// Samples of all kernels of a product alternate with samples of the ceilings: reading memory, and multiplying
+    /// int8 in registers, by the same threads. Medians are printed. Outputs are compared with an f64 product of the
+    /// dequantized weights, as `run` does, and every sample's with the first. The exit code is 1 if an output is
+    /// wrong, and 2 if the command could not run.
+    Bench(BenchArgs),
     /// Print what is in a GGUF file: its metadata, its tensors, and totals for each type.
     Inspect(InspectArgs),
     /// Quantize the matrices of a GGUF file.
@@ -127,14 +134,95 @@ pub(crate) struct RunArgs {
 impl RunArgs {
     /// The formats asked for, in the order of the list.
     pub(crate) fn formats(&self) -> Vec<GgmlType> {
-        let wanted = |ty: &GgmlType| {
-            self.types.iter().any(|choice| match choice {
-                TypeChoice::All => true,
-                TypeChoice::One(one) => one == ty,
-            })
-        };
-        GgmlType::ALL.iter().copied().filter(wanted).collect()
+        TypeChoice::formats(&self.types)
     }
+}
+
+#[derive(Args)]
+pub(crate) struct BenchArgs {
+    /// Formats of the weights, or `all`.
+    #[arg(long, value_name = "TYPE", value_delimiter = ',', default_value = "Q4_0,Q8_0,Q4_K,Q6_K")]
+    pub(crate) types: Vec<TypeChoice>,
+    /// Sizes of the products: rows of X, rows of W, columns of both.
+    #[arg(
+        long,
+        value_name = "MxNxK",
+        value_delimiter = ',',
+        default_value = "1x14336x4096,8x14336x4096,512x4096x4096"
+    )]
+    pub(crate) shapes: Vec<Shape>,
+    /// Numbers of the CPU's threads [default: 1, and all that there are].
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Vec<u16>,
+    /// Where to multiply: cpu, cuda:N, auto, all, or emulated:9.0, which is checked but takes no time that would mean
+    /// anything.
+    #[arg(long = "device", value_name = "DEVICE", value_delimiter = ',', default_value = "cpu")]
+    pub(crate) devices: Vec<DeviceChoice>,
+    /// The CPU's instruction set, instead of the best one.
+    #[arg(long, value_parser = devices::isa)]
+    pub(crate) isa: Option<Isa>,
+    /// Fast within the bound, or the same bits on every device; or both, one beside the other.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "fast")]
+    pub(crate) numerics: Vec<NumericsChoice>,
+    /// Instead of the preferred kernel, all those with one of these in their names: `gemm`, or
+    /// `cpu-avx2-gemv-q4k`.
+    #[arg(long = "kernel", value_name = "PART", value_delimiter = ',')]
+    pub(crate) kernels: Vec<String>,
+    /// Weights from memory (going round copies that exceed the caches twice), from the caches, or both.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "cold")]
+    pub(crate) cache: Vec<CacheChoice>,
+    /// Samples of each kernel, whose median counts.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) samples: u16,
+    /// Of the weights, the activations, and the sample of outputs that are checked.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Write one JSON object a line to this file: impl, kernel, numerics, type, m, n, k, threads, cold, ms, gbps, gops,
+    /// ceiling_gbps, ceiling_gops and more.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Write a page with a roofline, bars and all figures to this file: HTML that needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Write the roofline and the first and last shape's bars to this file, as one SVG picture.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Show other libraries' results beside ours: a file that `cargo xtask peers --json FILE` wrote on this machine.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) peers: Option<PathBuf>,
+}
+
+/// The sizes of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) m: usize,
+    pub(crate) n: usize,
+    pub(crate) k: usize,
+}
+
+impl FromStr for Shape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sizes: Option<Vec<usize>> = text.split(['x', 'X']).map(|size| size.parse().ok()).collect();
+        match sizes.as_deref() {
+            Some(&[m, n, k]) => Ok(Self { m, n, k }),
+            _ => Err("expected MxNxK, three numbers: 1x14336x4096 for example".into()),
+        }
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} x {} x {}", self.m, self.n, self.k)
+    }
+}
+
+/// Where weights come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CacheChoice {
+    Cold,
+    Warm,
 }
 
 /// One format, or all.
@@ -142,6 +230,19 @@ impl RunArgs {
 pub(crate) enum TypeChoice {
     All,
     One(GgmlType),
+}
+
+impl TypeChoice {
+    /// The formats chosen, in the order of the list.
+    pub(crate) fn formats(choices: &[Self]) -> Vec<GgmlType> {
+        let wanted = |ty: &GgmlType| {
+            choices.iter().any(|choice| match choice {
+                Self::All => true,
+                Self::One(one) => one == ty,
+            })
+        };
+        GgmlType::ALL.iter().copied().filter(wanted).collect()
+    }
 }
 
 impl FromStr for TypeChoice {
@@ -162,7 +263,7 @@ pub(crate) fn names(formats: &[GgmlType]) -> String {
     formats.iter().map(|ty| ty.name()).collect::<Vec<_>>().join(", ")
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum NumericsChoice {
     Fast,
     Reproducible,

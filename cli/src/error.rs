@@ -76,6 +76,21 @@ pub(crate) enum Error {
     #[error("--counters needs an emulated device; expected `--device emulated:9.0` or the like")]
     NothingCounts,
 
+    #[error(transparent)]
+    Line(#[from] warpdot_measure::line::Error),
+
+    #[error("--peers {}: no result in it is another library's than warpdot; expected lines of candle or ggml", path.display())]
+    NoPeer { path: PathBuf },
+
+    #[error("cannot start {threads} threads: {source}")]
+    Threads { threads: usize, source: rayon::ThreadPoolBuildError },
+
+    #[error("{bytes} bytes of memory to measure its speed are not to be had: {source}")]
+    ReadMemory { bytes: usize, source: io::Error },
+
+    #[error("--kernel {}: no kernel of these products is called like that; expected a part of {expected}", wanted.join(","))]
+    NoKernel { wanted: Vec<String>, expected: String },
+
     #[error("--isa {isa} needs the CPU among the devices; expected `--device cpu` or `all`")]
     IsaWithoutCpu { isa: &'static str },
 }

@@ -2,7 +2,7 @@
 //! and its quantization.
 
 mod args;
-mod check;
+mod bench;
 mod devices;
 mod emulator;
 mod error;
@@ -36,6 +36,7 @@ fn main() -> ExitCode {
             Ok(true)
         }
         Command::Run(args) => run::run(&args),
+        Command::Bench(args) => bench::bench(&args),
         Command::Inspect(args) => inspect::inspect(&args).map(|()| true),
         Command::Quantize(args) => quantize::quantize(&args).map(|()| true),
     };

@@ -41,12 +41,12 @@ pub(crate) fn measure(
 }
 
 /// Outputs that fail every check unless they are written.
-fn unwritten(len: usize) -> Result<Vec<f32>, Error> {
+pub(crate) fn unwritten(len: usize) -> Result<Vec<f32>, Error> {
     let mut y = zeros("Y", len)?;
     y.fill(f32::NAN);
     Ok(y)
 }
 
-fn same_bits(a: &[f32], b: &[f32]) -> bool {
+pub(crate) fn same_bits(a: &[f32], b: &[f32]) -> bool {
     bytemuck::cast_slice::<f32, u32>(a) == bytemuck::cast_slice::<f32, u32>(b)
 }

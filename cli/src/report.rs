@@ -1,10 +1,11 @@
 //! What `run` prints: a table for people, or JSON.
 
-use crate::{args::RunArgs, check::Verdict, devices::Selected, error::Error, measure::Measurement};
+use crate::{args::RunArgs, devices::Selected, error::Error, measure::Measurement};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde::Serialize;
 use std::path::PathBuf;
 use warpdot::QuantizedMatrix;
+use warpdot_measure::check::Verdict;
 
 /// Everything that was run.
 #[derive(Serialize)]
@@ -64,12 +65,7 @@ impl Product {
         let (outputs, n, k) = (measured.y.len(), matrix.rows(), matrix.columns());
         let seconds = measured.time.map(|time| time.as_secs_f64());
         let per_nanosecond = |amount: f64| seconds.map(|seconds| amount / seconds / 1e9);
-        let first_wrong = verdict.first.map(|wrong| {
-            let (row, column, found, expected) = (wrong.row, wrong.column, wrong.found, wrong.expected);
-            let exact = expected.exact.map_or(String::new(), |exact| format!(", by definition {exact:e}"));
-            let (value, bound) = (expected.value, expected.bound);
-            format!("Y[{row}, {column}] is {found:e}, expected {value:e} within {bound:.3e}{exact}")
-        });
+        let first_wrong = verdict.first.map(|wrong| wrong.to_string());
         Self {
             weights: name.to_owned(),
             r#type: matrix.ty().name(),
@@ -221,13 +217,11 @@ fn time(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        args::{Cli, Command},
-        check::{Expected, Wrong},
-    };
+    use crate::args::{Cli, Command};
     use clap::Parser;
     use std::time::Duration;
     use warpdot::{Device, GgmlType};
+    use warpdot_measure::check::{Expected, Wrong};
 
     /// The report of two products: a good one, and this one.
     fn report(verdict: Verdict, deviating: u32) -> Report {

@@ -2,7 +2,6 @@
 
 use crate::{
     args::RunArgs,
-    check,
     devices::{self, Selected},
     emulator,
     error::Error,
@@ -15,6 +14,8 @@ use crate::{
 use indicatif::ProgressBar;
 use std::{fs, path::PathBuf};
 use warpdot::{DeviceMatrix, Options, QuantizedMatrix};
+use warpdot_formats::RUN;
+use warpdot_measure::check;
 
 /// Whether every output was right.
 pub(crate) fn run(args: &RunArgs) -> Result<bool, Error> {
@@ -57,7 +58,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<bool, Error> {
 }
 
 /// Refuses before anything large is made for it.
-fn check_shape(m: usize, source: &Source) -> Result<(), Error> {
+pub(crate) fn check_shape(m: usize, source: &Source) -> Result<(), Error> {
     let (n, k) = (source.n, source.k);
     if m == 0 {
         return Err(warpdot::Error::ZeroSize { what: "m" }.into());
@@ -96,7 +97,14 @@ impl Job<'_> {
         }
         self.announce(&format!("m = {m}: checking"));
         let outputs: Vec<&[f32]> = measured.iter().map(|measured| measured.y.as_slice()).collect();
-        let product = check::Product { weights: matrix, m, x: &x, numerics, whole: check::WHOLE };
+        let product = check::Product {
+            weights: matrix,
+            m,
+            x: &x,
+            numerics,
+            rounded_together: RUN,
+            whole: check::WHOLE,
+        };
         let verdicts = product.check(&outputs, args.seed)?;
         self.progress.inc(1);
 

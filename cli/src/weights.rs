@@ -41,14 +41,7 @@ pub(crate) fn sources(args: &RunArgs) -> Result<Vec<Source>, Error> {
         Some(path) => stored(path, &args.tensors, &formats),
         None => {
             let formats = if formats.is_empty() { GgmlType::ALL } else { &formats };
-            let synthetic = |&ty| Source {
-                name: "synthetic".into(),
-                ty,
-                n: args.n,
-                k: args.k,
-                origin: Origin::Seed(args.seed),
-            };
-            Ok(formats.iter().map(synthetic).collect())
+            Ok(formats.iter().map(|&ty| Source::synthetic(ty, args.n, args.k, args.seed)).collect())
         }
     }
 }
@@ -109,6 +102,11 @@ fn expected(formats: &[GgmlType]) -> String {
 }
 
 impl Source {
+    /// Gaussian weights of variance 1 / k.
+    pub(crate) fn synthetic(ty: GgmlType, n: usize, k: usize, seed: u64) -> Self {
+        Self { name: "synthetic".into(), ty, n, k, origin: Origin::Seed(seed) }
+    }
+
     /// Makes the matrix; a tensor in blocks stays where the file is mapped.
     pub(crate) fn load(&self) -> Result<QuantizedMatrix, Error> {
         match &self.origin {

@@ -11,7 +11,7 @@ use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use half::f16;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use warpdot_cpu::{Float, Isa, dequantize, floor::read_and_write, quantize_blocks};
+use warpdot_cpu::{Float, Isa, ceilings::read_and_write, dequantize, quantize_blocks};
 use warpdot_formats::{Format, FormatVisitor, GgmlType};
 
 /// Weights of a matrix; so many that neither they nor their blocks stay in a cache.

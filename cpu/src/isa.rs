@@ -15,6 +15,8 @@ mod avxvnni;
 #[allow(unsafe_code, reason = "intrinsics")]
 #[macro_use]
 mod lanes;
+#[allow(unsafe_code, reason = "intrinsics")]
+mod peak;
 mod portable;
 #[allow(unsafe_code, reason = "stores that need a fence")]
 mod simd;
@@ -31,6 +33,8 @@ pub use avx512::Avx512Vnni;
 #[cfg(target_arch = "x86_64")]
 pub use avxvnni::AvxVnni;
 pub(crate) use lanes::{BlocksOfRows, Lanes, ROWS, RowWords};
+pub use peak::ProductPeak;
+pub(crate) use peak::sum_of_words;
 pub use portable::Portable;
 pub(crate) use simd::{OCTET, Scales, Simd, Unpacked, Vectorize, octet_blocks, padded_octet, run_of};
 pub(crate) use stream::{Line, streaming};

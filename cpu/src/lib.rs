@@ -22,11 +22,11 @@
 
 mod activations;
 mod bytes;
+#[doc(hidden)] // for benches
+pub mod ceilings;
 mod dequantize;
 mod epilogue;
 mod error;
-#[doc(hidden)] // for benches
-pub mod floor;
 mod gemm;
 mod gemv;
 pub mod isa;

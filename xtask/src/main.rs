@@ -7,6 +7,7 @@ mod cargo;
 mod demo;
 mod features;
 mod gpu_bundle;
+mod peers;
 mod process;
 mod ptxas;
 mod python;
@@ -37,6 +38,8 @@ enum Task {
     Test(test::Arguments),
     /// Make target/gpu-bundle: tests and benches for a machine with a GPU driver and without Rust.
     GpuBundle,
+    /// Measure products of warpdot beside those of ggml and candle, verified; see benches/peers.
+    Peers(peers::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Task::Demo => demo::run(),
         Task::Test(arguments) => test::run(&arguments),
         Task::GpuBundle => gpu_bundle::run(),
+        Task::Peers(arguments) => peers::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,10 +1,9 @@
 //! warpdot's CPU path side by side with candle and, with the feature `ggml`, with ggml.
 
 pub mod blocks;
-pub mod ceilings;
 #[cfg(feature = "ggml")]
 pub mod ggml;
 pub mod numbers;
 pub mod operands;
 pub mod report;
-pub mod timing;
+pub mod thread_time;

@@ -7,22 +7,24 @@
 //! A sample is a few calls in a row of one library; samples of the libraries alternate, with a pause between
 //! them, because idle threads spin for a while. What is reported is the median of each, and the median of the
 //! ratios of neighbouring samples. *Cold* calls go round copies of the weights that together exceed the caches,
-//! *warm* ones use one copy. The ceilings are what the same threads reach with nothing else to do: reading memory
-//! that exceeds the caches, and int8 products in registers. The JSON lines also tell what share of the machine
-//! other processes used meanwhile: with much of it, times mean little.
+//! *warm* ones use one copy. The ceilings are what the same threads reach with nothing else to do, their samples
+//! alternating with the libraries': reading memory that exceeds the caches, and int8 products in registers. The JSON
+//! lines also tell what share of the machine other processes used meanwhile: with much of it, times mean little.
+//! Every library's outputs are compared with an f64 product of the dequantized weights before they are timed.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use clap::Parser;
-use serde_json::json;
 use warpdot_cpu::{Numerics, Problem};
 use warpdot_formats::GgmlType;
-use warpdot_peers::ceilings;
+use warpdot_measure::others::Others;
+use warpdot_measure::roofs::{Memory, Multiplier, Reader};
+use warpdot_measure::timing::{Contender, Plan, alternate};
+use warpdot_measure::{Line, machine};
 use warpdot_peers::operands::{Candle, Operands, Peer, Warpdot, verify};
 use warpdot_peers::report::Report;
-use warpdot_peers::timing::{Contender, Others, Plan, alternate};
 
 /// Compares matrix products of warpdot's CPU kernels with those of other libraries.
 #[derive(Parser)]
@@ -66,14 +68,12 @@ struct Args {
 }
 
 fn default_threads() -> Vec<usize> {
-    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    let all = machine::threads();
     if all == 1 { vec![1] } else { vec![1, all] }
 }
 
 fn cold_mib() -> usize {
-    let size = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index3/size").unwrap_or_default();
-    let kib: usize = size.trim().trim_end_matches('K').parse().unwrap_or(0);
-    (2 * kib).div_ceil(1024).max(256)
+    machine::cold_bytes().div_ceil(1 << 20)
 }
 
 fn main() -> ExitCode {
@@ -110,25 +110,11 @@ fn spawn(args: &Args) -> Outcome {
 fn measure(args: &Args) -> Outcome {
     let mut report = Report::append(args.json.as_deref())?;
     let threads = rayon::current_num_threads();
-    Others::wait_for_quiet(Duration::from_secs(args.patience));
-    let others = Others::watch();
-    let read = ceilings::read_rate(args.cold_mib << 20, args.samples);
-    let vnni = ceilings::vnni_rate(args.samples);
-    let others = others.share();
-    let (read, vnni) = (read / 1e9, vnni.map(|rate| rate / 1e9));
-    for (kernel, gbps, gops) in [("read", Some(read), None), ("vnni", None, vnni)] {
-        report.write(json!({
-            "impl": "ceiling", "kernel": kernel, "threads": threads, "gbps": gbps, "gops": gops,
-            "others": others,
-        }))?;
-    }
+    let memory = Memory::new(args.cold_mib << 20)?;
+    println!("{threads} threads");
     println!(
-        "{threads} threads; ceilings: reading {read:.1} GB/s, int8 products {:.0} GOP/s",
-        vnni.unwrap_or(f64::NAN)
-    );
-    println!(
-        "{:<28} {:<12} {:<8} {:>4} {:>5} {:>10} {:>6} {:>7} {:>8}",
-        "kernel", "numerics", "type", "m", "", "ms", "ratio", "GB/s", "GOP/s"
+        "{:<28} {:<12} {:<8} {:>4} {:>5} {:>10} {:>6} {:>7} {:>7} {:>8} {:>8}",
+        "kernel", "numerics", "type", "m", "", "ms", "ratio", "GB/s", "of", "GOP/s", "of"
     );
     let types: Vec<GgmlType> = if args.types == ["all"] {
         GgmlType::ALL.to_vec()
@@ -143,7 +129,7 @@ fn measure(args: &Args) -> Outcome {
             let operands = Operands::new(ty, Problem { m, n: args.n, k: args.k });
             for cold in [false, true] {
                 if cold || args.warm {
-                    compare(args, &operands, cold, &mut report)?;
+                    compare(args, &operands, cold, &memory, &mut report)?;
                 }
             }
         }
@@ -152,7 +138,7 @@ fn measure(args: &Args) -> Outcome {
 }
 
 /// Measures one product by all libraries.
-fn compare(args: &Args, operands: &Operands, cold: bool, report: &mut Report) -> Outcome {
+fn compare(args: &Args, operands: &Operands, cold: bool, memory: &Memory, report: &mut Report) -> Outcome {
     let (ty, Problem { m, n, k }) = (operands.ty, operands.problem);
     let bytes = operands.weights.len();
     let copies = if cold { (args.cold_mib << 20) / bytes + 1 } else { 1 };
@@ -181,40 +167,69 @@ fn compare(args: &Args, operands: &Operands, cold: bool, report: &mut Report) ->
         peer.rest();
         slowest = slowest.max(start.elapsed().as_secs_f64());
     }
-    for (_, peer) in &peers[1..] {
-        verify(&*peers[0].1, &**peer).map_err(|error| format!("{ty}: {error}"))?;
-    }
+    let check = |(_, peer): &(_, Box<dyn Peer + '_>)| verify(operands, &**peer);
+    let verdicts: Vec<_> =
+        peers.iter().map(check).collect::<Result<_, _>>().map_err(|error| format!("{ty}: {error}"))?;
 
     /// Seconds that a sample may take.
     const SAMPLE: f64 = 0.2;
     let calls = ((SAMPLE / slowest) as usize).clamp(1, args.calls);
     // A library may repack each copy when it is used first.
     let plan = Plan { samples: args.samples, calls, warm_up: copies };
+    let (mut reader, mut multiplier) = (Reader::new(memory), Multiplier::new());
     let mut contenders: Vec<&mut dyn Contender> = Vec::new();
     for (_, peer) in &mut peers {
         contenders.push(&mut **peer);
     }
+    contenders.push(&mut reader);
+    if let Some(multiplier) = &mut multiplier {
+        contenders.push(multiplier);
+    }
     Others::wait_for_quiet(Duration::from_secs(args.patience));
     let others = Others::watch();
-    let timings = alternate(plan, &mut contenders);
+    let timings = alternate(plan, &mut contenders, || ());
     let others = others.share();
 
-    let operations = 2.0 * (m * n * k) as f64;
-    for ((numerics, peer), timing) in peers.iter().zip(timings) {
-        let (gbps, gops) = (bytes as f64 / timing.seconds / 1e9, operations / timing.seconds / 1e9);
+    let threads = rayon::current_num_threads();
+    let (timings, roofs) = timings.split_at(peers.len());
+    let ceiling_gbps = Reader::rate(roofs[0].seconds);
+    let ceiling_gops = multiplier.map(|multiplier| multiplier.rate(threads, roofs[1].seconds));
+    for (((numerics, peer), timing), verdict) in peers.iter().zip(timings).zip(verdicts) {
+        let line = Line {
+            date: machine::date(),
+            cpu: machine::cpu(),
+            library: peer.name().to_owned(),
+            device: "cpu".to_owned(),
+            kernel: peer.kernel(),
+            numerics: (*numerics).to_owned(),
+            ty: ty.name().to_owned(),
+            m,
+            n,
+            k,
+            threads: Some(threads),
+            cold,
+            ms: None,
+            gbps: None,
+            gops: None,
+            ceiling_gbps: Some(ceiling_gbps),
+            ceiling_gops,
+            ratio: Some(timing.ratio),
+            others: Some(others),
+            checked: Some(verdict.checked),
+            error_over_bound: Some(verdict.max_ratio),
+        };
+        let line = line.timed(timing.seconds, bytes);
         let label = if peer.name() == "ggml" { format!("ggml {}", peer.kernel()) } else { peer.kernel() };
         println!(
-            "{label:<28} {numerics:<12} {ty:<8} {m:>4} {:>5} {:>10.4} {:>6.2} {gbps:>7.1} {gops:>8.1}",
+            "{label:<28} {numerics:<12} {ty:<8} {m:>4} {:>5} {:>10.4} {:>6.2} {:>7.1} {ceiling_gbps:>7.1} {:>8.1} {:>8.0}",
             if cold { "cold" } else { "warm" },
             timing.seconds * 1e3,
             timing.ratio,
+            line.gbps.unwrap_or(f64::NAN),
+            line.gops.unwrap_or(f64::NAN),
+            ceiling_gops.unwrap_or(f64::NAN),
         );
-        report.write(json!({
-            "impl": peer.name(), "kernel": peer.kernel(), "numerics": numerics, "type": ty.name(),
-            "m": m, "n": n, "k": k, "threads": rayon::current_num_threads(), "cold": cold,
-            "ms": timing.seconds * 1e3, "ratio": timing.ratio, "gbps": gbps, "gops": gops,
-            "others": others,
-        }))?;
+        report.write(serde_json::to_value(&line)?)?;
     }
     Ok(())
 }

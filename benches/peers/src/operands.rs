@@ -7,10 +7,11 @@ use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{Device, Module, Tensor};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use warpdot_cpu::{Error, Isa, Kernel, Numerics, Problem, Workspace};
-use warpdot_formats::{Format, FormatVisitor, GgmlType};
-
-use crate::timing::Contender;
+use warpdot::{DeviceMatrix, Isa, Numerics, Options, QuantizedMatrix};
+use warpdot_cpu::Problem;
+use warpdot_formats::{Format, FormatVisitor, GgmlType, RUN};
+use warpdot_measure::check::{Product, Verdict};
+use warpdot_measure::timing::Contender;
 
 const SEED: u64 = 1;
 
@@ -46,6 +47,13 @@ impl Operands {
         let weights = rows.into_iter().cycle().take(bytes).collect();
         Self { ty, problem, weights, x: uniform(problem.m * problem.k) }
     }
+
+    /// How many activations meet these weights with one scale in ggml.
+    pub fn rounded_together_by_ggml(&self) -> usize {
+        /// Of the blocks that go with blocks of as many weights.
+        const SUPER_BLOCK: usize = 256;
+        if self.ty.block_weights() == SUPER_BLOCK { SUPER_BLOCK } else { RUN }
+    }
 }
 
 /// A library that computes the product, again and again, going round copies of the weights.
@@ -58,59 +66,71 @@ pub trait Peer: Contender {
 
     /// The last call's Y, m rows of n.
     fn result(&self) -> Vec<f32>;
+
+    /// How many activations it rounds to int8 with one scale: ggml, and candle after it, take 256 for formats with
+    /// blocks of so many weights.
+    fn rounded_together(&self) -> usize;
 }
 
-/// Both results must be the same, but for the different rounding of activations.
-pub fn verify(ours: &dyn Peer, theirs: &dyn Peer) -> Result<(), String> {
-    let (y, other) = (ours.result(), theirs.result());
-    let error: f64 = y.iter().zip(&other).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-    let norm: f64 = y.iter().map(|y| f64::from(*y).powi(2)).sum();
-    // Each rounds activations to int8, per 32 or per 256.
-    if y.len() == other.len() && error < 1e-3 * norm {
-        return Ok(());
+/// Checks the outputs of a library against an f64 product of the dequantized weights: each may be off by what
+/// rounding the activations explains.
+pub fn verify(operands: &Operands, peer: &dyn Peer) -> Result<Verdict, Box<dyn std::error::Error>> {
+    /// Multiplications after which a sample of the outputs is checked.
+    const CHECKED: u128 = 1 << 26;
+    let Problem { m, n, k } = operands.problem;
+    let weights = QuantizedMatrix::from_bytes(operands.ty, n, k, operands.weights.clone())?;
+    let product = Product {
+        weights: &weights,
+        m,
+        x: &operands.x,
+        numerics: Numerics::Fast,
+        rounded_together: peer.rounded_together(),
+        whole: CHECKED,
+    };
+    let verdict = product.check(&[&peer.result()], SEED)?.remove(0);
+    match &verdict.first {
+        None => Ok(verdict),
+        Some(first) => {
+            let (kernel, wrong, checked) = (peer.kernel(), verdict.wrong, verdict.checked);
+            Err(format!("{kernel}: {wrong} of {checked} outputs checked are wrong; the first: {first}")
+                .into())
+        }
     }
-    let (ours, theirs) = (ours.kernel(), theirs.kernel());
-    Err(format!("the results of {ours} and {theirs} differ by {:e}", error / norm))
 }
 
 /// Our kernels.
 pub struct Warpdot<'a> {
     operands: &'a Operands,
-    kernel: Kernel,
-    workspace: Workspace,
-    copies: Vec<Vec<u64>>,
+    kernel: String,
+    options: Options,
+    copies: Vec<DeviceMatrix>,
     next: usize,
     y: Vec<f32>,
 }
 
 impl<'a> Warpdot<'a> {
-    /// The kernel that would be chosen for the product.
-    pub fn new(operands: &'a Operands, copies: usize, numerics: Numerics) -> Result<Self, Error> {
-        let (problem, bytes) = (operands.problem, operands.weights.len());
-        let copy = || {
-            let mut words = vec![0; bytes.div_ceil(size_of::<u64>())];
-            bytemuck::cast_slice_mut(&mut words)[..bytes].copy_from_slice(&operands.weights);
-            words
-        };
-        Ok(Self {
-            operands,
-            kernel: Kernel::choose(Isa::from_env()?, numerics, problem),
-            workspace: Workspace::new(),
-            copies: (0..copies).map(|_| copy()).collect(),
-            next: 0,
-            y: vec![0.0; problem.m * problem.n],
-        })
+    /// The kernel that would be chosen for the product, of the instruction set that `WARPDOT_ISA` demands, if it does.
+    pub fn new(
+        operands: &'a Operands,
+        copies: usize,
+        numerics: Numerics,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let Problem { m, n, k } = operands.problem;
+        let device = warpdot::Device::cpu_with(Isa::from_env()?);
+        let matrix = QuantizedMatrix::from_bytes(operands.ty, n, k, operands.weights.clone())?;
+        let copies: Vec<_> = (0..copies).map(|_| device.upload(&matrix)).collect::<Result<_, _>>()?;
+        let (options, mut y) = (Options { numerics, ..Options::default() }, vec![0.0; m * n]);
+        let kernel = copies[0].matmul_with(&options, m, &operands.x, &mut y)?.kernel.to_string();
+        Ok(Self { operands, kernel, options, copies, next: 1, y })
     }
 }
 
 impl Contender for Warpdot<'_> {
     fn call(&mut self) {
-        let Operands { ty, problem, x, weights } = self.operands;
-        let copy = bytemuck::cast_slice(&self.copies[self.next % self.copies.len()]);
+        let Operands { problem, x, .. } = self.operands;
+        let copy = &self.copies[self.next % self.copies.len()];
         self.next += 1;
-        self.kernel
-            .matmul_bytes(*ty, &mut self.workspace, *problem, &copy[..weights.len()], x, &mut self.y)
-            .expect("a valid product");
+        copy.matmul_with(&self.options, problem.m, x, &mut self.y).expect("a valid product");
     }
 }
 
@@ -120,11 +140,15 @@ impl Peer for Warpdot<'_> {
     }
 
     fn kernel(&self) -> String {
-        self.kernel.id(self.operands.ty)
+        self.kernel.clone()
     }
 
     fn result(&self) -> Vec<f32> {
         self.y.clone()
+    }
+
+    fn rounded_together(&self) -> usize {
+        RUN
     }
 }
 
@@ -132,6 +156,7 @@ impl Peer for Warpdot<'_> {
 pub struct Candle {
     copies: Vec<QMatMul>,
     x: Tensor,
+    rounded_together: usize,
     next: usize,
     y: Option<Tensor>,
 }
@@ -148,6 +173,7 @@ impl Candle {
         Ok(Some(Self {
             copies: (0..copies).map(|_| copy()).collect::<candle_core::Result<_>>()?,
             x: Tensor::from_slice(&operands.x, (m, k), &Device::Cpu)?,
+            rounded_together: operands.rounded_together_by_ggml(),
             next: 0,
             y: None,
         }))
@@ -191,5 +217,9 @@ impl Peer for Candle {
     fn result(&self) -> Vec<f32> {
         let y = self.y.as_ref().expect("a call before");
         y.flatten_all().and_then(|y| y.to_vec1()).expect("a matrix of f32")
+    }
+
+    fn rounded_together(&self) -> usize {
+        self.rounded_together
     }
 }

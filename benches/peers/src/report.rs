@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use serde_json::{Value, json};
+use warpdot_measure::machine;
 
 /// A file of JSON objects, one a line, each with the date and the name of the CPU.
 pub struct Report {
@@ -17,11 +18,7 @@ impl Report {
     /// Appends to the file at `path`; without one, writes nothing.
     pub fn append(path: Option<&Path>) -> io::Result<Self> {
         let open = |path| File::options().create(true).append(true).open(path).map(BufWriter::new);
-        Ok(Self {
-            file: path.map(open).transpose()?,
-            date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
-            cpu: cpu(),
-        })
+        Ok(Self { file: path.map(open).transpose()?, date: machine::date(), cpu: machine::cpu() })
     }
 
     /// Writes the fields of `object`.
@@ -40,20 +37,4 @@ impl Report {
         writeln!(file, "{line}")?;
         file.flush()
     }
-}
-
-/// The CPU's name, and how many threads it runs here.
-pub fn cpu() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let field = |name: &str| {
-        let line = info.lines().find(|line| line.starts_with(name))?;
-        line.split_once(": ").map(|(_, value)| value.trim().to_owned())
-    };
-    let (Some(model), Some(family), Some(number)) =
-        (field("model name"), field("cpu family"), field("model\t"))
-    else {
-        return "unknown".to_owned();
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{model} (family {family}, model {number}), {threads} threads")
 }

@@ -16,11 +16,13 @@ use std::time::Duration;
 use clap::Parser;
 use serde_json::json;
 use warpdot_formats::GgmlType;
+use warpdot_measure::others::Others;
+use warpdot_measure::timing::Contender;
 use warpdot_peers::blocks::{self, Blocks};
 use warpdot_peers::ggml::{self, FromFloat};
 use warpdot_peers::numbers::{Matrix, gaussian};
 use warpdot_peers::report::Report;
-use warpdot_peers::timing::{Contender, Others, alternate_on_this_thread};
+use warpdot_peers::thread_time::alternate_on_this_thread;
 
 /// Compares the speed of quantization and dequantization with ggml's.
 #[derive(Parser)]

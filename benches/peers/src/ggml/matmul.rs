@@ -5,10 +5,10 @@ use std::ptr::{self, NonNull};
 
 use llama_cpp_sys_2 as sys;
 use warpdot_cpu::Problem;
+use warpdot_measure::timing::Contender;
 
 use super::id;
 use crate::operands::{Operands, Peer};
-use crate::timing::Contender;
 
 /// A kind of memory for weights: plain blocks, or one that repacks them for certain kernels.
 #[derive(Clone, Copy)]
@@ -128,6 +128,7 @@ pub struct MatMul {
     graphs: Vec<*mut sys::ggml_cgraph>,
     y: *mut sys::ggml_tensor,
     outputs: usize,
+    rounded_together: usize,
     next: usize,
     _context: Context,
 }
@@ -190,6 +191,7 @@ impl MatMul {
                 graphs: graphs.collect(),
                 y: products[0],
                 outputs: operands.problem.m * operands.problem.n,
+                rounded_together: operands.rounded_together_by_ggml(),
                 next: 0,
                 _context: context,
             })
@@ -246,6 +248,10 @@ impl Peer for MatMul {
         // SAFETY: Y is m rows of n numbers, as many as the vector has.
         unsafe { sys::ggml_backend_tensor_get(self.y, y.as_mut_ptr().cast(), 0, size_of_val(&y[..])) }
         y
+    }
+
+    fn rounded_together(&self) -> usize {
+        self.rounded_together
     }
 }
 

@@ -6,7 +6,8 @@
 //!       + 2k * 2^-24 * sum of |w * x|                                   f32 rounding
 //! ```
 //!
-//! where a block's activation scale is a 127th of its largest |x|. The reference shares no code with what it
+//! where a block's activation scale is a 127th of its largest |x|, in the block or, for libraries that round more
+//! activations at once, among these. The reference shares no code with what it
 //! checks but the dequantization, which is checked elsewhere against an implementation that is not ours.
 //!
 //! With [`Numerics::Reproducible`] an output must also have the very bits that the definition gives.
@@ -16,105 +17,27 @@ use rayon::prelude::*;
 use warpdot::{Error, Numerics, QuantizedMatrix};
 use warpdot_formats::{ActivationBlock, Format, FormatVisitor, RUN, reproducible};
 
+pub use crate::verdict::{Expected, Verdict, Wrong};
+
 /// Products of more multiplications than this are checked by a sample of outputs that takes about as many.
-pub(crate) const WHOLE: u128 = 1_000_000_000;
+pub const WHOLE: u128 = 1_000_000_000;
 const MAX_SAMPLE: usize = 1 << 20;
 
 /// What was multiplied. `x` has m * k elements.
 #[derive(Clone, Copy)]
-pub(crate) struct Product<'a> {
-    pub(crate) weights: &'a QuantizedMatrix,
-    pub(crate) m: usize,
-    pub(crate) x: &'a [f32],
-    pub(crate) numerics: Numerics,
-    /// [`WHOLE`], but for tests.
-    pub(crate) whole: u128,
-}
-
-/// How one device did.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Verdict {
-    /// How many outputs were compared.
-    pub(crate) checked: usize,
-    /// The largest distance from the f64 product.
-    pub(crate) max_error: f64,
-    /// The largest ratio of an error to its bound; above 1 is wrong.
-    pub(crate) max_ratio: f64,
-    /// How many outputs are wrong.
-    pub(crate) wrong: usize,
-    /// The first of them.
-    pub(crate) first: Option<Wrong>,
-}
-
-/// An output that is wrong.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Wrong {
-    pub(crate) row: usize,
-    pub(crate) column: usize,
-    pub(crate) found: f32,
-    pub(crate) expected: Expected,
-}
-
-/// What an output should be.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Expected {
-    pub(crate) value: f64,
-    pub(crate) bound: f64,
-    /// The value by the definition of [`Numerics::Reproducible`], where that was asked for.
-    pub(crate) exact: Option<f32>,
-}
-
-impl Expected {
-    /// The error and its ratio to the bound, whether or not `found` is acceptable.
-    ///
-    /// Where the f64 product is NaN or infinite, or too large for f32, so must the output be: any of them.
-    fn judge(&self, found: f32) -> (f64, f64, bool) {
-        if self
-            .exact
-            .is_some_and(|exact| exact.to_bits() != found.to_bits() && !(exact.is_nan() && found.is_nan()))
-        {
-            let (error, ratio, _) = Self { exact: None, ..*self }.judge(found);
-            return (error, ratio, false);
-        }
-        if !self.value.is_finite() {
-            return (0.0, 0.0, !found.is_finite());
-        }
-        if !found.is_finite() && self.value.abs() + self.bound > f64::from(f32::MAX) {
-            return (0.0, 0.0, !found.is_nan());
-        }
-        let error = (f64::from(found) - self.value).abs();
-        // 0 / 0 is a perfect result; NaN and infinite errors are as wrong as can be.
-        let ratio = if error == 0.0 { 0.0 } else { error / self.bound };
-        let (error, ratio) = (nan_is_infinite(error), nan_is_infinite(ratio));
-        (error, ratio, ratio <= 1.0)
-    }
-}
-
-fn nan_is_infinite(x: f64) -> f64 {
-    if x.is_nan() { f64::INFINITY } else { x }
-}
-
-impl Verdict {
-    fn add(&mut self, row: usize, column: usize, found: f32, expected: Expected) {
-        let (error, ratio, good) = expected.judge(found);
-        let wrong = (!good).then_some(Wrong { row, column, found, expected });
-        self.merge(Self {
-            checked: 1,
-            max_error: error,
-            max_ratio: ratio,
-            wrong: wrong.iter().count(),
-            first: wrong,
-        });
-    }
-
-    fn merge(&mut self, other: Self) {
-        self.checked += other.checked;
-        self.max_error = self.max_error.max(other.max_error);
-        self.max_ratio = self.max_ratio.max(other.max_ratio);
-        self.wrong += other.wrong;
-        // The first in memory, whatever the order in which threads come to it.
-        self.first = [self.first.take(), other.first].into_iter().flatten().min_by_key(|w| (w.row, w.column));
-    }
+pub struct Product<'a> {
+    /// W, n rows of k.
+    pub weights: &'a QuantizedMatrix,
+    /// Rows of X.
+    pub m: usize,
+    /// X, m rows of k.
+    pub x: &'a [f32],
+    /// With [`Numerics::Reproducible`], the very bits are checked, too.
+    pub numerics: Numerics,
+    /// How many activations share a scale when they are rounded, a multiple of 32: [`RUN`] in warpdot.
+    pub rounded_together: usize,
+    /// More multiplications than this are checked by a sample: [`WHOLE`], or less to take less time.
+    pub whole: u128,
 }
 
 impl Product<'_> {
@@ -122,7 +45,7 @@ impl Product<'_> {
     ///
     /// # Errors
     /// None that a caller can cause: the library's for rows that do not exist.
-    pub(crate) fn check(&self, outputs: &[&[f32]], seed: u64) -> Result<Vec<Verdict>, Error> {
+    pub fn check(&self, outputs: &[&[f32]], seed: u64) -> Result<Vec<Verdict>, Error> {
         let n = self.weights.rows();
         let activations = Activations::new(self);
         let row = || Row::new(self, &activations);
@@ -174,9 +97,14 @@ struct Activations {
 impl Activations {
     fn new(product: &Product<'_>) -> Self {
         let (runs, _) = product.x.as_chunks::<RUN>();
-        let largest = |run: &[f32; RUN]| run.iter().fold(0.0, |max: f64, &x| max.max(f64::from(x).abs()));
+        let largest = |x: &[f32]| x.iter().fold(0.0, |max: f64, &x| max.max(f64::from(x).abs()));
+        // Rows may not be whole groups of them.
+        let rows = product.x.chunks(product.weights.columns());
+        let groups = rows.flat_map(|row| row.chunks(product.rounded_together));
+        let half_scales =
+            groups.flat_map(|group| std::iter::repeat_n(largest(group) / 127.0 / 2.0, group.len() / RUN));
         Self {
-            half_scales: runs.iter().map(|run| largest(run) / 127.0 / 2.0).collect(),
+            half_scales: half_scales.collect(),
             blocks: (product.numerics == Numerics::Reproducible)
                 .then(|| runs.par_iter().map(ActivationBlock::quantize).collect()),
         }
@@ -284,7 +212,8 @@ mod tests {
         let run = |&ty: &GgmlType| {
             let weights = QuantizedMatrix::quantize(ty, N, K, &waves(N * K, 0.37)).unwrap();
             let x = waves(M * K, 0.11);
-            let product = Product { weights: &weights, m: M, x: &x, numerics, whole: WHOLE };
+            let product =
+                Product { weights: &weights, m: M, x: &x, numerics, rounded_together: RUN, whole: WHOLE };
             let blocks: Vec<_> = x.as_chunks().0.iter().map(ActivationBlock::quantize).collect();
             let mut y = vec![0.0; M * N];
             for (i, y) in y.iter_mut().enumerate() {
@@ -371,6 +300,27 @@ mod tests {
     }
 
     #[test]
+    fn activations_that_are_rounded_together_share_the_largest_scale() {
+        // A row and a half of those rounded together: the second half row must not see the next row's.
+        let (k, group) = (96, 64);
+        let weights = QuantizedMatrix::quantize(GgmlType::Q8_0, 1, k, &vec![1.0; k]).unwrap();
+        let mut x = vec![0.0; 2 * k];
+        (x[0], x[95], x[96]) = (127.0, 254.0, 1270.0);
+        let product = Product {
+            weights: &weights,
+            m: 2,
+            x: &x,
+            numerics: Numerics::Fast,
+            rounded_together: group,
+            whole: WHOLE,
+        };
+        let scales = Activations::new(&product).half_scales;
+        assert_eq!(scales, [0.5, 0.5, 1.0, 5.0, 5.0, 0.0]);
+        let apart = Activations::new(&Product { rounded_together: RUN, ..product }).half_scales;
+        assert_eq!(apart, [0.5, 0.0, 1.0, 5.0, 0.0, 0.0]);
+    }
+
+    #[test]
     fn one_bit_is_wrong_in_reproducible_only() {
         with_outputs(Numerics::Reproducible, |product, mut y| {
             y[M * N - 1] = f32::from_bits(y[M * N - 1].to_bits() ^ 1);
@@ -382,18 +332,16 @@ mod tests {
     #[test]
     fn outputs_of_zero_weights_must_be_zero() {
         let weights = QuantizedMatrix::quantize(GgmlType::Q8_0, 1, 32, &[0.0; 32]).unwrap();
-        let product =
-            Product { weights: &weights, m: 1, x: &waves(32, 0.3), numerics: Numerics::Fast, whole: WHOLE };
+        let product = Product {
+            weights: &weights,
+            m: 1,
+            x: &waves(32, 0.3),
+            numerics: Numerics::Fast,
+            rounded_together: RUN,
+            whole: WHOLE,
+        };
         assert_eq!((verdict(&product, &[0.0]).wrong, verdict(&product, &[0.0]).max_ratio), (0, 0.0));
         assert_eq!(verdict(&product, &[1e-30]).wrong, 1);
-    }
-
-    #[test]
-    fn too_large_a_product_may_be_infinite_but_not_nan() {
-        let expected = Expected { value: 1e39, bound: 1.0, exact: None };
-        assert!(expected.judge(f32::INFINITY).2);
-        assert!(!expected.judge(f32::NAN).2);
-        assert!(!expected.judge(f32::MAX).2);
     }
 
     #[test]
@@ -416,7 +364,14 @@ mod tests {
 
         let (m, n, k, whole) = (60, 100, 256, 1_000_000);
         let weights = QuantizedMatrix::quantize(GgmlType::Q8_0, n, k, &vec![0.0; n * k]).unwrap();
-        let product = Product { weights: &weights, m, x: &vec![1.0; m * k], numerics: Numerics::Fast, whole };
+        let product = Product {
+            weights: &weights,
+            m,
+            x: &vec![1.0; m * k],
+            numerics: Numerics::Fast,
+            rounded_together: RUN,
+            whole,
+        };
         let sample = product.sample(7).unwrap();
         assert_eq!(sample.len(), whole as usize / k);
         assert!(sample.windows(2).all(|pair| pair[0] < pair[1]));

@@ -1,15 +1,25 @@
-//! What a conversion of whole matrices takes at least: reading one slice of memory and writing another.
+//! What this machine does at best, for benches to hold kernels to: reading memory, reading and writing it, and
+//! products of bytes in registers. Each does nothing else; whoever calls it takes the time.
 
 use rayon::prelude::*;
 
 use crate::Isa;
-use crate::isa::{Simd, SimdVisitor, streaming};
+pub use crate::isa::ProductPeak;
+use crate::isa::{Simd, SimdVisitor, streaming, sum_of_words};
 
 /// Bytes that a thread writes at once.
 const TASK: usize = 1 << 20;
 
 /// Bytes that are written after as many have been read as belong to them.
 const PIECE: usize = 1 << 14;
+
+/// Words that a thread reads at once.
+const STRIP: usize = 1 << 14;
+
+/// Adds up all words, by threads of rayon's current pool: reads memory, and does nothing else.
+pub fn read(words: &[u64]) -> u64 {
+    words.par_chunks(STRIP).map(sum_of_words).reduce(|| 0, u64::wrapping_add)
+}
 
 /// Reads all of `from`, and writes to all of `to` past the caches, side by side, by threads of rayon's current pool.
 pub fn read_and_write(isa: Isa, from: &[u8], to: &mut [u8]) {
@@ -55,4 +65,27 @@ fn exclusive_or(bytes: &[u8]) -> [u8; 64] {
         }
     }
     sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_read() {
+        for len in [0, 1, 31, 32, 33, STRIP + 45] {
+            let words: Vec<u64> = (0..len as u64).map(|i| i * i + 1).collect();
+            assert_eq!(read(&words), words.iter().sum(), "{len} words");
+        }
+    }
+
+    #[test]
+    fn peaks_do_the_products_that_they_count() {
+        for peak in ProductPeak::available() {
+            for rounds in [0, 1, 3] {
+                // Each product is 2 * 3, and counts as two operations.
+                assert_eq!(peak.run(rounds), 6 * (peak.operations(rounds) / 2) as i64, "{}", peak.name());
+            }
+        }
+    }
 }
