@@ -1,5 +1,6 @@
 //! Developer tasks: `cargo xtask --help`.
 
+mod aarch64;
 mod apt;
 #[path = "../../build/arch.rs"]
 mod arch;
@@ -10,6 +11,7 @@ mod gpu_bundle;
 mod process;
 mod ptxas;
 mod python;
+mod sanitizer;
 mod setup;
 mod test;
 mod test_runs;
