@@ -9,10 +9,14 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Cache(PathBuf);
 
 impl Cache {
-    /// The cache for a build whose `OUT_DIR` is `out`: beside the profiles' folders, or else in `out`.
-    pub(crate) fn beside(out: &Path) -> Result<Self, String> {
+    /// The cache for a build whose `OUT_DIR` is `out`, for the machine `target`: beside the profiles' folders, or
+    /// else in `out`. When cargo was told the machine, those are in a folder with its name; what is compiled for
+    /// GPUs is the same for all.
+    pub(crate) fn beside(out: &Path, target: &str) -> Result<Self, String> {
         let profile = out.ancestors().find(|folder| folder.ends_with("build")).and_then(Path::parent);
-        let folder = profile.and_then(Path::parent).unwrap_or(out).join("nvptx");
+        let profiles = profile.and_then(Path::parent).unwrap_or(out);
+        let named = profiles.ends_with(target).then(|| profiles.parent()).flatten();
+        let folder = named.unwrap_or(profiles).join("nvptx");
         fs::create_dir_all(&folder).map_err(|error| failed(&folder, error))?;
         Ok(Self(folder))
     }

@@ -69,7 +69,7 @@ fn modules<'a>(
     sources: Sources<'a>,
     out: &Path,
 ) -> Result<Vec<Module<'a>>, String> {
-    let cache = Cache::beside(out)?;
+    let cache = Cache::beside(out, &variable("TARGET")?)?;
     let sysroot = timed("core", || compile::core(toolchain, &cache))?;
     let folder = out.join("ptx");
     // Also takes away the modules of architectures that are no longer wanted.

@@ -12,7 +12,7 @@ use std::process::Command;
 pub(crate) const TARGET: &str = "nvptx64-nvidia-cuda";
 
 /// The compiler of a distribution, which stands beside rustup's.
-const DISTRIBUTION: &str = "/usr/bin/rustc";
+pub(crate) const DISTRIBUTION: &str = "/usr/bin/rustc";
 
 /// A compiler that can make PTX.
 pub(crate) struct Toolchain {
@@ -119,7 +119,8 @@ fn ask(rustc: &Path, args: &[&str]) -> Result<String, String> {
     }
 }
 
-fn has_core(folder: &Path) -> bool {
+/// Whether a folder of compiled libraries has `core`.
+pub(crate) fn has_core(folder: &Path) -> bool {
     let Ok(entries) = folder.read_dir() else { return false };
     entries.flatten().any(|entry| {
         let name = entry.file_name().to_string_lossy().into_owned();

@@ -1,5 +1,9 @@
 //! Files written by this crate: they hold what they were given, and nothing else takes their place.
 
+#[path = "../../tests/again/mod.rs"]
+#[expect(dead_code, reason = "only tests of linking ask for a linker")]
+#[cfg(target_os = "linux")]
+mod again;
 mod common;
 
 use common::*;
@@ -217,6 +221,7 @@ fn a_failed_write_is_an_error_then_and_later() {
 /// Runs a test once more, in a process of its own that cannot write files of more than a megabyte or two.
 #[cfg(target_os = "linux")]
 mod rlimit_in_a_child {
+    use super::again::this_test;
     use std::{env, process::Command};
 
     pub(super) fn in_a_child(name: &str, test: impl FnOnce()) {
@@ -226,9 +231,7 @@ mod rlimit_in_a_child {
         }
         // Beyond the limit the kernel sends SIGXFSZ, which kills whoever does not ignore it.
         let limited = "trap '' 25; ulimit -f 2048; exec \"$0\" \"$@\"";
-        let output = Command::new("sh")
-            .args(["-c", limited])
-            .arg(env::current_exe().unwrap())
+        let output = this_test(Command::new("sh").args(["-c", limited]))
             .args(["--exact", name, "--nocapture"])
             .env(MARK, "1")
             .output()

@@ -10,7 +10,7 @@ use warpdot_host::driver::FUNCTIONS;
 /// The source of `cust_raw`, wherever cargo keeps it.
 fn bindings() -> String {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--offline"])
+        .args(["metadata", "--format-version", "1"])
         // Other platforms' dependencies need not have been downloaded.
         .args(["--filter-platform", &format!("{}-unknown-linux-gnu", std::env::consts::ARCH)])
         .arg("--manifest-path")

@@ -1,16 +1,22 @@
 //! Packages of Debian and its relatives.
 
 use crate::process;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use std::process::Command;
 
 /// Whether packages can be installed by `apt-get`, without asking for a password.
 pub(crate) fn usable() -> bool {
-    available() && is_root()
+    ensure_usable().is_ok()
 }
 
-/// Whether this machine has `apt-get`.
-pub(crate) fn available() -> bool {
+/// An error that says why packages cannot be installed, if they cannot.
+pub(crate) fn ensure_usable() -> Result<()> {
+    ensure!(available(), "this is no Debian-family machine");
+    ensure!(is_root(), "only root may install packages");
+    Ok(())
+}
+
+fn available() -> bool {
     process::succeeds(Command::new("apt-get").arg("--version"))
 }
 

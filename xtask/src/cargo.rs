@@ -35,6 +35,14 @@ impl Workspace {
         command.args(arguments).current_dir(&self.root);
         command
     }
+
+    /// The same, for tests that run slowly and are compiled for one run: with overflow checks and a little
+    /// optimization, without which kernels that tests instantiate take minutes.
+    pub(crate) fn cargo_for_slow_tests(&self, arguments: &[&str]) -> Command {
+        let mut command = self.cargo(arguments);
+        command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "1").env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only");
+        command
+    }
 }
 
 /// The cargo that runs this program.

@@ -1,5 +1,6 @@
 //! Developer tasks: `cargo xtask --help`.
 
+mod aarch64;
 mod apt;
 #[path = "../../build/arch.rs"]
 mod arch;
@@ -11,6 +12,7 @@ mod peers;
 mod process;
 mod ptxas;
 mod python;
+mod sanitizer;
 mod setup;
 mod test;
 mod test_runs;

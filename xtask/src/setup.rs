@@ -4,7 +4,7 @@
 
 use crate::toolchain::{self, Core, Failure, TARGET, Toolchain};
 use crate::{apt, arch, process};
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::process::Command;
 
 const PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
@@ -19,15 +19,21 @@ pub(crate) fn run() -> Result<()> {
         Err(reasons) => reasons,
     };
     println!("No Rust compiler here can make PTX yet ({reasons}).");
-    for (way, get) in [("rustup", rustup as fn() -> Result<()>), ("apt-get", distribution)] {
-        if let Err(error) = get() {
+    let ways = [("rustup", (|| rustup(TARGET)) as fn() -> Result<()>), ("apt-get", distribution)];
+    let toolchain = get(&ways, || find().ok()?.ok()).with_context(advice)?;
+    println!("{}.", describe(&toolchain));
+    Ok(())
+}
+
+/// Tries one way after the other to get something, until `find` finds it.
+pub(crate) fn get<T>(ways: &[(&str, fn() -> Result<()>)], find: impl Fn() -> Option<T>) -> Option<T> {
+    ways.iter().find_map(|(way, get)| match get() {
+        Ok(()) => find(),
+        Err(error) => {
             println!("By {way}: {error:#}.");
-        } else if let Ok(toolchain) = find()? {
-            println!("{}.", describe(&toolchain));
-            return Ok(());
+            None
         }
-    }
-    bail!("{}", advice())
+    })
 }
 
 /// The toolchain that the build script would take, or why there is none.
@@ -50,21 +56,17 @@ fn describe(toolchain: &Toolchain) -> String {
     format!("GPU kernels are compiled by {version} ({}), which {core}", toolchain.rustc.display())
 }
 
-fn rustup() -> Result<()> {
+/// Gets a target for rustup's active toolchain.
+pub(crate) fn rustup(target: &str) -> Result<()> {
     if !process::succeeds(Command::new("rustup").arg("--version")) {
         bail!("this machine has no rustup");
     }
-    println!("Getting the target {TARGET} for rustup's active toolchain.");
-    process::run(Command::new("rustup").args(["target", "add", TARGET]).env_remove("RUST_BACKTRACE"))
+    println!("Getting the target {target} for rustup's active toolchain.");
+    process::run(Command::new("rustup").args(["target", "add", target]).env_remove("RUST_BACKTRACE"))
 }
 
 fn distribution() -> Result<()> {
-    if !apt::available() {
-        bail!("this is no Debian-family machine");
-    }
-    if !apt::usable() {
-        bail!("only root may install packages");
-    }
+    apt::ensure_usable()?;
     println!(
         "Installing Debian's compiler, {}. Its /usr/bin/rustc stays beside rustup's.",
         PACKAGES.join(" and ")

@@ -2,7 +2,7 @@
 
 use crate::cargo::{Release, Workspace};
 use crate::python::Python;
-use crate::{features, process, ptxas, setup, test_runs};
+use crate::{aarch64, features, process, ptxas, sanitizer, setup, test_runs};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use std::fs;
@@ -52,6 +52,16 @@ const STEPS: &[Step] = &[
         name: "release",
         about: "tests that need Python packages (a real model's weights among them) or optimization",
         check: release,
+    },
+    Step {
+        name: "sanitizer",
+        about: "AddressSanitizer finds nothing in the tests of the CPU path",
+        check: sanitizer::check,
+    },
+    Step {
+        name: "aarch64",
+        about: "the command and tests, cross-built for 64-bit Arm and emulated",
+        check: aarch64::check,
     },
 ];
 

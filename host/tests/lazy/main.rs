@@ -2,6 +2,9 @@
 //! so each case runs in one of its own: this test binary again, with `report` as its only test.
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
+#[path = "../../../tests/again/mod.rs"]
+mod again;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,7 +32,7 @@ fn report() {
 }
 
 fn report_with(libraries: &Path) -> String {
-    let output = Command::new(std::env::current_exe().expect("a running test has a path"))
+    let output = again::this_test(Command::new("env").arg("--"))
         .args(["--exact", "report", "--ignored", "--nocapture"])
         .env("LD_LIBRARY_PATH", libraries)
         .output()
@@ -70,7 +73,12 @@ fn without_a_driver_everything_says_so() {
 fn the_library_is_opened_on_the_first_call() {
     let folder = tempfile::tempdir().expect("a folder");
     let library: PathBuf = folder.path().join("libcuda.so.1");
-    let compiled = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()))
+    let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
+    if let Some(linker) = again::tool("LINKER") {
+        rustc.args(["--target", &format!("{}-unknown-linux-gnu", std::env::consts::ARCH)]);
+        rustc.args(["-C", &format!("linker={linker}")]);
+    }
+    let compiled = rustc
         .args(["--edition", "2024", "-o"])
         .arg(&library)
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lazy/libcuda.rs"))
