@@ -124,6 +124,12 @@ pub(crate) fn round_to_byte(value: f32) -> u8 {
     (value + SHIFT).to_bits() as u8
 }
 
+/// The nearest integer, ties to even, of a magnitude below 2^22.
+#[inline(always)]
+pub(crate) fn round_to_integer(value: f32) -> i32 {
+    (value + SHIFT).to_bits().wrapping_sub(SHIFT.to_bits()) as i32
+}
+
 /// 1.5 * 2^23: the last bit of a sum with it counts ones.
 const SHIFT: f32 = 12_582_912.0;
 
