@@ -93,6 +93,18 @@ impl<const L: usize> Lanes<L> {
         out
     }
 
+    /// These lanes over and over.
+    #[inline(always)]
+    pub(crate) fn repeat<const M: usize>(self) -> Lanes<M> {
+        let mut out = Lanes::ZERO;
+        let mut i = 0;
+        while i < M {
+            out.0[i] = self.0[i % L];
+            i += 1;
+        }
+        out
+    }
+
     /// The sum, first to last.
     #[inline(always)]
     pub(crate) fn sum(self) -> f32 {
