@@ -210,16 +210,12 @@ impl Format for Nvfp4 {
             fits.squares += factor * code;
         }
         let gains = fits.gain(scales);
-        let (mut best, mut most) = (Lanes::<GROUPS>::ZERO, Lanes::splat(f32::NEG_INFINITY));
-        for (trial, gains) in gains.0.as_chunks().0.iter().enumerate() {
-            best = Lanes::select(Lanes(*gains), most, Lanes::splat(trial as f32), best);
-            most = Lanes(*gains).max(most);
-        }
-
         let mut groups = [0; GROUPS];
         let mut codes = [0; Self::WEIGHTS];
         for group in 0..GROUPS {
-            groups[group] = trial(best.0[group] as usize, group);
+            let of_group: Lanes<TRIALS> =
+                Lanes(core::array::from_fn(|trial| gains.0[trial * GROUPS + group]));
+            groups[group] = trial(of_group.greatest(), group);
             let inverse = reciprocal(half_e4m3(groups[group]));
             let weights: &[f32; 16] = &weights.as_chunks().0[group];
             for (code, weight) in codes[16 * group..].iter_mut().zip(weights) {
