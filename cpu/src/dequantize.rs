@@ -17,9 +17,9 @@ const SMALL: usize = 1 << 16;
 /// Weights that a thread takes at once, at most.
 const TASK: usize = 1 << 18;
 
-/// Weights that are dequantized before they are copied past the caches: as many as the nearest one holds, because
-/// stores of the one kind wait for those of the other.
-const PIECE: usize = 16 * WEIGHTS;
+/// Weights that are dequantized before they are copied past the caches: so few that a core works on the next ones
+/// while the last ones leave.
+const PIECE: usize = WEIGHTS;
 
 /// Numbers of more bytes than this would only drive each other out of the caches.
 const LARGE: usize = 1 << 24;
@@ -129,9 +129,9 @@ impl<F: Format, T: Float> SimdVisitor for Dequantize<'_, F, T> {
 
     fn visit<I: Simd>(self, isa: I) {
         let (task, large) = (task_weights(self.out.len()), size_of_val(self.out) >= LARGE);
-        let work = |(out, blocks): (&mut [T], &[F])| match T::KIND {
-            Kind::F32 if !large => dequantize_piece(isa, blocks, bytemuck::cast_slice_mut(out)),
-            _ => dequantize_piecewise(isa, blocks, out, large),
+        let work = |(out, blocks): (&mut [T], &[F])| match large {
+            true => dequantize_past_caches(isa, blocks, out),
+            false => dequantize_piece(isa, blocks, out),
         };
         if self.out.len() <= task {
             work((self.out, self.blocks));
@@ -143,8 +143,7 @@ impl<F: Format, T: Float> SimdVisitor for Dequantize<'_, F, T> {
 }
 
 /// Dequantizes blocks, a piece at a time that stays in the nearest cache until it is copied to `out`.
-fn dequantize_piecewise<I: Simd, F: Format, T: Float>(isa: I, blocks: &[F], out: &mut [T], large: bool) {
-    let mut exact = [0.0; PIECE];
+fn dequantize_past_caches<I: Simd, F: Format, T: Float>(isa: I, blocks: &[F], out: &mut [T]) {
     // Numbers that are yet to be copied, because they do not fill a line of `out`, before those of a piece.
     let mut waiting = 0;
     let mut numbers = [T::zeroed(); PIECE + size_of::<Line>()];
@@ -152,30 +151,19 @@ fn dequantize_piecewise<I: Simd, F: Format, T: Float>(isa: I, blocks: &[F], out:
     streaming(isa, |past_caches| {
         for blocks in blocks.chunks(PIECE / F::WEIGHTS) {
             let count = blocks.len() * F::WEIGHTS;
-            let piece = &mut numbers[waiting..][..count];
-            match T::KIND {
-                Kind::F32 => dequantize_piece(isa, blocks, bytemuck::cast_slice_mut(piece)),
-                Kind::F16 | Kind::Bf16 => {
-                    dequantize_piece(isa, blocks, &mut exact[..count]);
-                    round(isa, &exact[..count], piece);
-                }
-            }
+            dequantize_piece(isa, blocks, &mut numbers[waiting..][..count]);
             left -= count;
             let there = waiting + count;
             waiting = if left == 0 { 0 } else { beyond_last_line(&out[..there]) };
             let (whole, rest) = std::mem::take(&mut out).split_at_mut(there - waiting);
             out = rest;
-            if large {
-                isa.vectorize(
-                    #[inline(always)]
-                    || {
-                        let from = bytemuck::cast_slice(&numbers[..whole.len()]);
-                        past_caches.copy(from, bytemuck::cast_slice_mut(whole));
-                    },
-                );
-            } else {
-                whole.copy_from_slice(&numbers[..whole.len()]);
-            }
+            isa.vectorize(
+                #[inline(always)]
+                || {
+                    let from = bytemuck::cast_slice(&numbers[..whole.len()]);
+                    past_caches.copy(from, bytemuck::cast_slice_mut(whole));
+                },
+            );
             numbers.copy_within(there - waiting..there, 0);
         }
     });
@@ -187,7 +175,7 @@ fn beyond_last_line<T>(numbers: &[T]) -> usize {
 }
 
 /// Dequantizes blocks.
-fn dequantize_piece<I: Simd, F: Format>(isa: I, blocks: &[F], out: &mut [f32]) {
+fn dequantize_piece<I: Simd, F: Format, T: Float>(isa: I, blocks: &[F], out: &mut [T]) {
     let whole = blocks.chunks_exact(octet_blocks::<F>());
     let rest = whole.remainder();
     let (octets, tail) = out.as_chunks_mut::<WEIGHTS>();
@@ -200,14 +188,14 @@ fn dequantize_piece<I: Simd, F: Format>(isa: I, blocks: &[F], out: &mut [f32]) {
         },
     );
     if !rest.is_empty() {
-        let mut out = [0.0; WEIGHTS];
+        let mut out = [T::zeroed(); WEIGHTS];
         dequantize_piece(isa, &padded_octet(rest)[..octet_blocks::<F>()], &mut out);
         tail.copy_from_slice(&out[..tail.len()]);
     }
 }
 
 #[inline(always)]
-fn dequantize_octet<I: Simd, F: Format>(isa: I, blocks: &[F], out: &mut [f32; WEIGHTS]) {
+fn dequantize_octet<I: Simd, F: Format, T: Float>(isa: I, blocks: &[F], out: &mut [T; WEIGHTS]) {
     let unpacked = isa.unpack(blocks);
     let Scales { scale, offset } = unpacked.scales;
     let scales = [isa.lanes(scale[0]), isa.lanes(scale[1])];
@@ -220,28 +208,19 @@ fn dequantize_octet<I: Simd, F: Format>(isa: I, blocks: &[F], out: &mut [f32; WE
             if F::HAS_OFFSET {
                 weights = isa.add(weights, isa.splat(offsets[group][run]));
             }
-            isa.store(weights, out);
+            store(isa, weights, out);
         }
     }
 }
 
-/// Rounds numbers to a half-precision type.
-fn round<I: Simd, T: Float>(isa: I, numbers: &[f32], out: &mut [T]) {
-    let (eights, tail) = numbers.as_chunks::<OCTET>();
-    debug_assert!(tail.is_empty(), "weights come in runs");
-    isa.vectorize(
-        #[inline(always)]
-        || {
-            for (numbers, out) in eights.iter().zip(out.chunks_exact_mut(OCTET)) {
-                let numbers = isa.load(numbers);
-                let halves = match T::KIND {
-                    Kind::Bf16 => isa.to_bf16(numbers),
-                    _ => isa.to_f16(numbers),
-                };
-                bytemuck::cast_slice_mut::<T, u16>(out).copy_from_slice(&halves);
-            }
-        },
-    );
+/// Stores numbers, rounded where `T` is a half-precision type.
+#[inline(always)]
+fn store<I: Simd, T: Float>(isa: I, numbers: I::F32, out: &mut [T; OCTET]) {
+    match T::KIND {
+        Kind::F32 => isa.store(numbers, bytemuck::cast_mut(out)),
+        Kind::F16 => *bytemuck::cast_mut(out) = isa.to_f16(numbers),
+        Kind::Bf16 => *bytemuck::cast_mut(out) = isa.to_bf16(numbers),
+    }
 }
 
 #[cfg(test)]
@@ -259,8 +238,8 @@ mod tests {
 
         fn visit<F: Format>(self) {
             let mut rng = StdRng::seed_from_u64(1);
-            // One piece and a bit, which is not a whole octet where blocks are small.
-            let mut blocks = vec![F::zeroed(); PIECE / F::WEIGHTS + octet_blocks::<F>() / 2 + 1];
+            // Some pieces and a bit, which is not a whole octet where blocks are small.
+            let mut blocks = vec![F::zeroed(); 16 * PIECE / F::WEIGHTS + octet_blocks::<F>() / 2 + 1];
             rng.fill(bytemuck::cast_slice_mut::<F, u8>(&mut blocks));
             let mut expected = vec![0.0; blocks.len() * F::WEIGHTS];
             for (block, out) in blocks.iter().zip(expected.chunks_exact_mut(F::WEIGHTS)) {
@@ -295,9 +274,6 @@ mod tests {
                     self.with(isa, large, offset, bf16::to_bits, bf16::from_f32);
                 }
             }
-            let mut out = vec![0.0; self.expected.len()];
-            dequantize_piece(isa, self.blocks, &mut out);
-            self.same(&out, f32::to_bits, |x| x);
         }
     }
 
@@ -311,7 +287,10 @@ mod tests {
             rounded: impl Fn(f32) -> T,
         ) {
             let mut out = vec![T::zeroed(); offset + self.expected.len()];
-            dequantize_piecewise(isa, self.blocks, &mut out[offset..], large);
+            match large {
+                true => dequantize_past_caches(isa, self.blocks, &mut out[offset..]),
+                false => dequantize_piece(isa, self.blocks, &mut out[offset..]),
+            }
             self.same(&out[offset..], bits, rounded);
         }
 

@@ -35,7 +35,12 @@ pub fn quantize_blocks<F: Format>(
     }
     let quantize = Quantize { weights, importance, blocks };
     match isa {
-        // The searches are quicker compiled for AVX2 than for AVX-512, whose vectors spill.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni(isa)
+            if const { in_512_bits(F::TYPE, false) } && in_512_bits(F::TYPE, importance.is_some()) =>
+        {
+            quantize.with(isa) // not even compiled where the first condition does not hold
+        }
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni(isa) => quantize.with(Avx2::from(isa)),
         #[cfg(target_arch = "x86_64")]
@@ -45,6 +50,18 @@ pub fn quantize_blocks<F: Format>(
         Isa::Portable(isa) => quantize.with(isa),
     }
     Ok(())
+}
+
+/// Whether a format's quantizer is quicker compiled for AVX-512 than for AVX2: those without a search, and the
+/// searches whose lanes fill vectors of 512 bits. Those of others do not, or spill.
+#[cfg(target_arch = "x86_64")]
+const fn in_512_bits(ty: GgmlType, weighted: bool) -> bool {
+    use GgmlType::*;
+    match ty {
+        Q4_1 | Q5_0 | Q5_1 => !weighted, // with importance they are searched
+        Q8_0 | Tq1_0 | Tq2_0 | Q1_0 | Mxfp4 | Q2K | Iq1S | Iq1M | Iq2Xs | Iq2S => true,
+        _ => false,
+    }
 }
 
 /// As [`quantize_blocks`], for a format known only at run time.

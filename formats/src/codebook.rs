@@ -1,7 +1,7 @@
 //! A codebook, in the order in which a search goes through it.
 
 /// Points with integer coordinates, in the order of their norms; `LEVELS` different coordinates, `CLASSES` different
-/// norms, or classes of points of one norm.
+/// norms.
 pub(crate) struct Codebook<
     const DIMENSION: usize,
     const LEVELS: usize,
@@ -30,41 +30,28 @@ impl<const DIMENSION: usize, const LEVELS: usize, const POINTS: usize, const CLA
 {
     /// The codebook `packed` (see [`crate::codebooks`]) with `values` for the levels.
     pub(crate) const fn new(packed: &[u16; POINTS], values: [i8; LEVELS]) -> Self {
-        Self::with_classes(packed, values, values)
-    }
-
-    /// As [`new`](Self::new), with finer classes: the points' norms were `kinds` the values of the levels. These
-    /// must tell apart what has different norms.
-    pub(crate) const fn with_classes(
-        packed: &[u16; POINTS],
-        values: [i8; LEVELS],
-        kinds: [i8; LEVELS],
-    ) -> Self {
         const NORMS: usize = 1 << 14;
         assert!(LEVELS.pow(DIMENSION as u32 / 2) <= HALVES);
         let width = 16 / DIMENSION as u32;
         // Sorted by counting: how many points have each norm, then where the points of each norm begin.
         let mut begins = [0u16; NORMS + 1];
-        let mut norms = [0; NORMS];
         let mut unsorted = [([0; 2], 0); POINTS];
         let mut total = 0;
         let mut i = 0;
         while i < POINTS {
-            let (mut halves, mut norm, mut class) = ([0; 2], 0, 0);
+            let (mut halves, mut norm) = ([0; 2], 0);
             let mut d = DIMENSION;
             while d > 0 {
                 d -= 1;
                 let level = (packed[i] >> (d as u32 * width)) as usize & ((1 << width) - 1);
-                let (value, kind) = (values[level] as i32, kinds[level] as i32);
+                let value = values[level] as i32;
                 let half = d / (DIMENSION / 2);
                 halves[half] = halves[half] * LEVELS as u8 + level as u8;
                 norm += value * value;
-                class += kind * kind;
                 total += value.abs();
             }
-            unsorted[i] = (halves, class as usize);
-            norms[class as usize] = norm as u16;
-            begins[class as usize + 1] += 1;
+            unsorted[i] = (halves, norm as usize);
+            begins[norm as usize + 1] += 1;
             i += 1;
         }
         let mut sorted = Self {
@@ -80,21 +67,21 @@ impl<const DIMENSION: usize, const LEVELS: usize, const POINTS: usize, const CLA
             sorted.values[i] = values[i] as f32;
             i += 1;
         }
-        let (mut kind, mut class) = (0, 0);
-        while kind < NORMS {
-            if begins[kind + 1] > 0 {
-                sorted.classes[class] = (norms[kind] as f32, begins[kind]);
+        let (mut norm, mut class) = (0, 0);
+        while norm < NORMS {
+            if begins[norm + 1] > 0 {
+                sorted.classes[class] = (norm as f32, begins[norm]);
                 class += 1;
             }
-            begins[kind + 1] += begins[kind];
-            kind += 1;
+            begins[norm + 1] += begins[norm];
+            norm += 1;
         }
         assert!(class == CLASSES, "the number of different norms");
         i = 0;
         while i < POINTS {
-            let (halves, kind) = unsorted[i];
-            let place = begins[kind] as usize;
-            begins[kind] += 1;
+            let (halves, norm) = unsorted[i];
+            let place = begins[norm] as usize;
+            begins[norm] += 1;
             sorted.halves[place] = halves;
             sorted.places[place] = place as f32;
             sorted.indices[place] = i as u16;

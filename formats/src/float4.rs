@@ -5,10 +5,10 @@
 
 use crate::blocks::{Blocks, Layout};
 use crate::codebooks::E2M1;
-use crate::lanes::{Lanes, reciprocal, round_to_byte};
+use crate::lanes::{Lanes, reciprocal};
 use crate::legacy::largest_magnitude;
 use crate::pack::{halves, nibble_pair, nibble_pairs};
-use crate::rows::Rows;
+use crate::rows::Fits;
 use crate::swar::{nibbles, raised, splat};
 use crate::{Format, GgmlType, Importance, NumberOf, RUN, RunScales, Word};
 
@@ -50,10 +50,12 @@ fn nearest_magnitude(magnitude: f32) -> f32 {
 /// The code of the number nearest to a weight divided by its scale.
 #[inline(always)]
 fn code(scaled: f32) -> u8 {
-    let number = nearest_magnitude(scaled.abs());
-    let beyond = |than: f32, skipped: f32| if number > than { skipped } else { 0.0 };
-    let magnitude = number - beyond(4.0, 1.0) - beyond(6.0, 1.0) - beyond(8.0, 3.0);
-    round_to_byte(magnitude + if scaled < 0.0 && number > 0.0 { 8.0 } else { 0.0 })
+    let bits = nearest_magnitude(scaled.abs()).to_bits();
+    // The exponent and the mantissa's first bit count up from 2 on; the exponent's first bits tell 0, 1 and 2.
+    let (ascending, first) = ((bits >> 22) as i32 - 254, (bits >> 29) as i32);
+    let magnitude = if ascending > first { ascending } else { first } as u8;
+    let sign = (scaled.to_bits() >> 28 & 8) as u8;
+    if magnitude > 0 { magnitude | sign } else { 0 }
 }
 
 /// OCP microscaling: E2M1 numbers with a power of two per 32. 17 bytes.
@@ -168,31 +170,49 @@ impl Format for Nvfp4 {
     /// Of the scales that bring the largest magnitude between 4 and 12, the one of smallest squared error.
     #[inline(always)]
     fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
+        const GROUPS: usize = 4;
+        const TRIALS: usize = 8;
         assert_eq!(weights.len(), Self::WEIGHTS, "64 weights");
-        let mut groups = [0u8; 4];
-        let mut codes = [0u8; 64];
-        // Signs are stored apart, so magnitudes are all that a search needs.
-        let mut magnitudes = [0.0; 64];
-        for i in 0..64 {
-            magnitudes[i] = weights[i].abs();
-        }
-        for group in 0..4 {
-            let rows = Rows::<I, 16, 8>::repeated(&magnitudes, importance, 16 * group);
-            let covering = e4m3_above(rows.largest().0[0] / 12.0);
-            let (mut candidates, mut scales) = ([0; 8], Lanes::ZERO);
-            for i in 0..8 {
-                candidates[i] = (covering + i as u8).saturating_sub(2).min(0x7e);
-                scales.0[i] = half_e4m3(u32::from(candidates[i]));
+        // Lane by lane the first trial of every group, then the second. Signs are stored apart, so magnitudes are
+        // all that a search needs.
+        let mut magnitudes = [Lanes::<GROUPS>::ZERO; 16];
+        let mut importances = [Lanes::<GROUPS>::ZERO; 16];
+        for row in 0..16 {
+            for group in 0..GROUPS {
+                magnitudes[row].0[group] = weights[16 * group + row].abs();
+                importances[row].0[group] = importance.of(16 * group + row);
             }
-            let inverse = scales.reciprocal();
-            let fits = rows.fit(
-                #[inline(always)]
-                |weights| (weights * inverse).map(nearest_magnitude),
-            );
-            groups[group] = candidates[fits.gain(scales).greatest()];
+        }
+        let mut largest = Lanes::ZERO;
+        for magnitudes in magnitudes {
+            largest = magnitudes.max(largest);
+        }
+        let covering = (largest / 12.0).0.map(e4m3_above);
+        let trial = |trial: usize, group: usize| (covering[group] + trial as u8).saturating_sub(2).min(0x7e);
+        let mut scales = Lanes::<{ GROUPS * TRIALS }>::ZERO;
+        for lane in 0..GROUPS * TRIALS {
+            scales.0[lane] = half_e4m3(u32::from(trial(lane / GROUPS, lane % GROUPS)));
+        }
+        let inverse = scales.reciprocal();
+        let mut fits = Fits::ZERO;
+        for row in 0..16 {
+            let magnitude = magnitudes[row].repeat();
+            let code = (magnitude * inverse).map(nearest_magnitude);
+            let factor = if I::EQUAL { code } else { code * importances[row].repeat() };
+            fits.products += factor * magnitude;
+            fits.squares += factor * code;
+        }
+        let gains = fits.gain(scales);
+        let mut groups = [0; GROUPS];
+        let mut codes = [0; Self::WEIGHTS];
+        for group in 0..GROUPS {
+            let of_group: Lanes<TRIALS> =
+                Lanes(core::array::from_fn(|trial| gains.0[trial * GROUPS + group]));
+            groups[group] = trial(of_group.greatest(), group);
             let inverse = reciprocal(half_e4m3(u32::from(groups[group])));
-            for i in 16 * group..16 * (group + 1) {
-                codes[i] = code(weights[i] * inverse);
+            let weights: &[f32; 16] = &weights.as_chunks().0[group];
+            for (code, weight) in codes[16 * group..].iter_mut().zip(weights) {
+                *code = self::code(weight * inverse);
             }
         }
         Self { groups: halves(|i| groups[i]), nibbles: halves(|i| nibble_pair(&codes, 8, i)) }

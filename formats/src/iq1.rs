@@ -2,10 +2,9 @@
 //! down by an eighth.
 //!
 //! Codes are eight times that, from -9 to 9, and scales an eighth. Layouts as in ggml's `ggml-common.h`.
-//! Quantization is our own search ([`crate::vector_code`]).
+//! Quantization is our own search ([`crate::ternary_code`]).
 
 use crate::blocks::{Blocks, Layout};
-use crate::codebook::Codebook;
 use crate::codebooks::IQ1;
 use crate::iq2::odd_multiple;
 use crate::kquant::SUPER_BLOCK;
@@ -14,7 +13,7 @@ use crate::pack::halves;
 use crate::rows::Fits;
 use crate::scales::{Multiples, Scales, Trials};
 use crate::swar::{splat, spread2};
-use crate::vector_code::{Classes, LANES, Unit, fold, repeat, vector_at};
+use crate::ternary_code::{Classes, SHIFTS, Tables, VECTORS, Vectors, fold, nearest, repeat, vector_at};
 use crate::{F16, Format, GgmlType, Importance, NumberOf, RUN, RunScales, Word};
 
 /// The groups' scales are odd multiples of the super-block's; codes are in eighths.
@@ -171,11 +170,8 @@ struct ShiftedSuperBlock<const GROUPS: usize> {
     down: [bool; VECTORS],
 }
 
-/// Vectors in a super-block.
-const VECTORS: usize = SUPER_BLOCK / 8;
-
-/// Units of vectors.
-const UNITS: usize = VECTORS / LANES;
+/// The mean magnitude of a code in the codebook.
+const MEAN: f32 = 5.16;
 
 /// Trial scales, relative to the one at which the largest code reaches the largest weight.
 const TRIALS: [f32; 10] = geometric(0.23, 1.25);
@@ -185,121 +181,42 @@ impl<const GROUPS: usize> ShiftedSuperBlock<GROUPS> {
     #[inline(always)]
     fn search<const SHARED: bool, I: Importance>(weights: &[f32], importance: I) -> Self {
         assert_eq!(weights.len(), SUPER_BLOCK, "256 weights");
-        let (mut largest, mut mean) = (Lanes::<GROUPS>::ZERO, Lanes::<GROUPS>::ZERO);
-        for group in 0..GROUPS {
-            let (mut total, mut count) = (0.0, 0.0);
-            for i in group * SUPER_BLOCK / GROUPS..(group + 1) * SUPER_BLOCK / GROUPS {
-                largest.0[group] = largest.0[group].max(weights[i].abs());
-                total += importance.of(i) * weights[i].abs();
-                count += importance.of(i);
-            }
-            mean.0[group] = total / count;
-        }
-        let mut vectors = Shifted { up: [Classes::EMPTY; UNITS], down: [Classes::EMPTY; UNITS] };
-        vectors.search(weights, importance, mean * (1.0 / UP.mean));
-        let unit = largest * (1.0 / 9.0);
+        let vectors = Vectors::new::<I, GROUPS>(weights, importance);
+        let (largest, mean) = vectors.magnitudes();
+        let reference = repeat(mean * (1.0 / MEAN));
+        let mut tables = Tables::EMPTY;
+        let classes = Classes::search(&mut tables, &vectors, reference);
+        let unit: Lanes<GROUPS> = largest * (1.0 / 9.0);
         let trials = Trials::<{ TRIALS.len() }, GROUPS>::new(
             #[inline(always)]
             |trial| {
-                let scale = unit * TRIALS[trial];
-                vectors.choose::<SHARED, I, GROUPS>(repeat(scale)).0
+                let scale = repeat(unit * TRIALS[trial]);
+                let [up, down] = [classes[0].best(scale), classes[1].best(scale)];
+                let shift = shift::<SHARED, GROUPS>([up.gain(scale), down.gain(scale)]);
+                let best = up.or_where(shift, Lanes::ZERO, down);
+                Fits { products: fold(best.products), squares: fold(best.squares) }
             },
         );
         let scales = Scales::search(MULTIPLES, &trials);
 
-        if !I::EQUAL {
-            vectors.search(weights, importance, scales.scales);
+        let mut found = [(Lanes::ZERO, [0; VECTORS]); 2];
+        for (found, levels) in found.iter_mut().zip(SHIFTS) {
+            *found = nearest(&mut tables, &vectors, levels, repeat(scales.scales));
         }
-        let (_, shift) = vectors.choose::<SHARED, I, GROUPS>(repeat(scales.scales));
+        let shift = shift::<SHARED, GROUPS>([found[0].0, found[1].0]);
         let (mut points, mut down) = ([0; VECTORS], [false; VECTORS]);
-        for unit in 0..UNITS {
-            let (_, up_places) = vectors.up[unit].best::<I, _, _, _>(&UP, repeat(scales.scales));
-            let (_, down_places) = vectors.down[unit].best::<I, _, _, _>(&DOWN, repeat(scales.scales));
-            for lane in 0..LANES {
-                let vector = vector_at::<GROUPS>(VECTORS, unit, lane);
-                down[vector] = shift[unit].0[lane] > 0.0;
-                points[vector] = if down[vector] {
-                    DOWN.indices[down_places.0[lane] as usize]
-                } else {
-                    UP.indices[up_places.0[lane] as usize]
-                };
-            }
+        for lane in 0..VECTORS {
+            let vector = vector_at::<GROUPS>(lane);
+            down[vector] = shift.0[lane] > 0.0;
+            points[vector] = found[usize::from(down[vector])].1[lane];
         }
         Self { scales, points, down }
     }
 }
 
-/// Classes of points with as many coordinates of each kind, which have one norm with either shift.
-const CLASSES: usize = 39;
-static UP: Codebook<8, 3, 2048, CLASSES> = Codebook::with_classes(IQ1, [-7, 1, 9], [1, 0, 3]);
-static DOWN: Codebook<8, 3, 2048, CLASSES> = Codebook::with_classes(IQ1, [-9, -1, 7], [1, 0, 3]);
-
-/// The vectors of a super-block, with both shifts.
-struct Shifted {
-    up: [Classes<CLASSES>; UNITS],
-    down: [Classes<CLASSES>; UNITS],
-}
-
-impl Shifted {
-    #[inline(always)]
-    fn search<I: Importance, const GROUPS: usize>(
-        &mut self,
-        weights: &[f32],
-        importance: I,
-        reference: Lanes<GROUPS>,
-    ) {
-        for u in 0..UNITS {
-            let unit = Unit::<I, 8>::new::<GROUPS>(weights, importance, u);
-            self.up[u].search::<false, _, _, _, _>(&UP, &unit, Lanes::ZERO, repeat(reference));
-            if I::EQUAL {
-                // The shift takes the same from the products of all points.
-                let mut twice = Lanes::ZERO;
-                for weights in &unit.weighted {
-                    twice += *weights + *weights;
-                }
-                self.down[u] = self.up[u].shifted(twice);
-            } else {
-                self.down[u].search::<false, _, _, _, _>(&DOWN, &unit, Lanes::ZERO, repeat(reference));
-            }
-        }
-    }
-
-    /// How well the best points of each group fit, and 1 for the vectors that are shifted down.
-    #[inline(always)]
-    fn choose<const SHARED: bool, I: Importance, const GROUPS: usize>(
-        &self,
-        scale: Lanes<LANES>,
-    ) -> (Fits<GROUPS>, [Lanes<LANES>; UNITS]) {
-        let (mut fits, mut shift) = ([[Fits::ZERO; UNITS]; 2], [Lanes::ZERO; UNITS]);
-        let mut total = [Fits::ZERO; 2];
-        for unit in 0..UNITS {
-            fits[0][unit] = self.up[unit].best::<I, _, _, _>(&UP, scale).0;
-            fits[1][unit] = self.down[unit].best::<I, _, _, _>(&DOWN, scale).0;
-            for (total, fits) in total.iter_mut().zip(fits) {
-                total.products += fits[unit].products;
-                total.squares += fits[unit].squares;
-            }
-        }
-        let one = Lanes::splat(1.0);
-        if SHARED {
-            let totals = total.map(fold::<GROUPS>);
-            let scale = {
-                let mut groups = Lanes::ZERO;
-                groups.0.copy_from_slice(&scale.0[..GROUPS]);
-                groups
-            };
-            let gains = totals.map(|total| total.gain(scale));
-            let down = repeat(Lanes::select(gains[1], gains[0], Lanes::splat(1.0), Lanes::ZERO));
-            return (totals[0].or_where(gains[1], gains[0], totals[1]), [down; UNITS]);
-        }
-        let mut sum = Fits::ZERO;
-        for unit in 0..UNITS {
-            let gains = [0, 1].map(|i: usize| fits[i][unit].gain(scale));
-            shift[unit] = Lanes::select(gains[1], gains[0], one, Lanes::ZERO);
-            let best = fits[0][unit].or_where(gains[1], gains[0], fits[1][unit]);
-            sum.products += best.products;
-            sum.squares += best.squares;
-        }
-        (fold(sum), shift)
-    }
+/// 1 for vectors that gain more when they are shifted down, or of whose group that is true if it is `SHARED`.
+#[inline(always)]
+fn shift<const SHARED: bool, const GROUPS: usize>(gains: [Lanes<VECTORS>; 2]) -> Lanes<VECTORS> {
+    let [up, down] = if SHARED { gains.map(|gains| repeat(fold::<GROUPS>(gains))) } else { gains };
+    Lanes::select(down, up, Lanes::splat(1.0), Lanes::ZERO)
 }

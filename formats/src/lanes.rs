@@ -93,6 +93,18 @@ impl<const L: usize> Lanes<L> {
         out
     }
 
+    /// These lanes over and over.
+    #[inline(always)]
+    pub(crate) fn repeat<const M: usize>(self) -> Lanes<M> {
+        let mut out = Lanes::ZERO;
+        let mut i = 0;
+        while i < M {
+            out.0[i] = self.0[i % L];
+            i += 1;
+        }
+        out
+    }
+
     /// The sum, first to last.
     #[inline(always)]
     pub(crate) fn sum(self) -> f32 {
@@ -122,6 +134,12 @@ pub(crate) fn round(value: f32) -> f32 {
 #[inline(always)]
 pub(crate) fn round_to_byte(value: f32) -> u8 {
     (value + SHIFT).to_bits() as u8
+}
+
+/// The nearest integer, ties to even, of a magnitude below 2^22.
+#[inline(always)]
+pub(crate) fn round_to_integer(value: f32) -> i32 {
+    (value + SHIFT).to_bits().wrapping_sub(SHIFT.to_bits()) as i32
 }
 
 /// 1.5 * 2^23: the last bit of a sum with it counts ones.

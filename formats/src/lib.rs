@@ -70,6 +70,7 @@ mod signed_code;
 mod swar;
 mod symmetric;
 mod ternary;
+mod ternary_code;
 mod vector_code;
 mod word;
 

@@ -7,13 +7,15 @@
 //! The weights fit a second-level cache. Times are CPU times of the thread, medians of alternating samples. ggml
 //! has two quantizers: `chunk` is what `llama-quantize` calls, `from_float` what ggml itself calls between
 //! operations (for some formats another one, for many the same). Where ggml demands importance weights, `chunk`
-//! gets equal ones.
+//! gets equal ones. With `--importance` both get the same log-normal ones, a number for each column.
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use serde_json::json;
 use warpdot_formats::GgmlType;
 use warpdot_measure::others::Others;
@@ -36,6 +38,9 @@ struct Args {
     /// Rows.
     #[arg(long, default_value_t = 16)]
     rows: usize,
+    /// Quantizes with importance weights, and does not dequantize.
+    #[arg(long)]
+    importance: bool,
     /// Samples of each.
     #[arg(long, default_value_t = 9)]
     samples: usize,
@@ -72,6 +77,9 @@ fn run(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     }
     let matrix = Matrix::random("normal", args.rows, args.columns, 1, gaussian);
     let weights = &matrix.weights[..];
+    let mut rng = StdRng::seed_from_u64(2);
+    let unlike: Vec<f32> = (0..args.columns).map(|_| gaussian(&mut rng).exp() as f32).collect();
+    let unlike = args.importance.then_some(&unlike[..]);
     let equal = vec![1.0; args.columns];
 
     println!("ggml {}, {} normal weights", ggml::version(), weights.len());
@@ -82,7 +90,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
             continue;
         }
         let [mut ours, mut chunk, mut from_float] = [(); 3].map(|()| Blocks::new(ty, weights.len()));
-        let importance = ggml::needs_importance(ty).then_some(&equal[..]);
+        let importance = unlike.or(ggml::needs_importance(ty).then_some(&equal[..]));
         let mut quantizers = vec![
             ("warpdot", Call(Box::new(|| blocks::quantize(ty, weights, None, ours.bytes_mut())))),
             (
@@ -90,12 +98,15 @@ fn run(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
                 Call(Box::new(|| ggml::quantize(ty, weights, args.columns, importance, chunk.bytes_mut()))),
             ),
         ];
-        if let Some(function) = FromFloat::new(ty) {
+        if let Some(function) = FromFloat::new(ty).filter(|_| !args.importance) {
             let from_float = from_float.bytes_mut();
             let call = move || function.quantize(weights, from_float);
             quantizers.push(("ggml from_float", Call(Box::new(call))));
         }
         time(args, ty, "quantize", weights.len(), quantizers, &mut report)?;
+        if args.importance {
+            continue;
+        }
 
         let mut filled = Blocks::new(ty, weights.len());
         blocks::quantize(ty, weights, None, filled.bytes_mut());
@@ -137,6 +148,7 @@ fn time(
         );
         report.write(json!({
             "impl": name, "direction": direction, "type": ty.name(), "threads": 1, "weights": weights,
+            "importance": args.importance.then_some("log-normal"),
             "mweights_per_s": rate / 1e6, "ratio": timing.ratio, "others": others,
         }))?;
     }
