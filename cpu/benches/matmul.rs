@@ -8,7 +8,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use warpdot_cpu::{Isa, Kernel, Numerics, Problem, Workspace};
+use warpdot_cpu::{Isa, Kernel, Numerics, PackedMatrix, Problem, Workspace};
 use warpdot_formats::{ActivationBlock, Format, FormatVisitor, GgmlType, RUN, reproducible};
 
 fn main() {
@@ -41,9 +41,11 @@ impl FormatVisitor for Case<'_> {
         let weights: Vec<F> = few.iter().copied().cycle().take(n * k / F::WEIGHTS).collect();
         let (x, mut y, mut workspace) = (uniform(m * k), vec![0.0; m * n], Workspace::new());
 
+        let bytes = bytemuck::cast_slice(&weights);
+        let packed = PackedMatrix::new(self.isa, F::TYPE, n, k, bytes).expect("valid weights");
         let kernel = Kernel::choose(self.isa, Numerics::Fast, self.problem);
         let mut run = || {
-            kernel.matmul(&mut workspace, self.problem, &weights, black_box(&x), &mut y).expect("valid");
+            kernel.matmul_packed(&mut workspace, m, &packed, black_box(&x), &mut y).expect("valid");
             y[m * n - 1]
         };
         let last_x = &x.as_chunks().0[(m - 1) * k / RUN..];

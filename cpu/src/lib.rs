@@ -45,6 +45,6 @@ pub use kernel::{Kernel, Routine};
 pub use matmul::{Matrix, Problem, Product, Workspace, dot, matmul};
 pub use pack::PackedMatrix;
 pub use quantize::{quantize_blocks, quantize_bytes};
-pub use tensor::{Numbers, NumbersMut, Tensor, TensorMut};
+pub use tensor::{Counted, Numbers, NumbersMut, Rows, Tensor, TensorMut};
 pub use warpdot_formats::Numerics;
 pub use warpdot_formats::epilogue::Activation;

@@ -6,6 +6,18 @@ use warpdot_formats::{Bf16, F16};
 use crate::Error;
 use crate::bytes::expect_length;
 
+/// Numbers of some type.
+pub trait Counted: sealed::Counted {}
+
+impl<N: sealed::Counted> Counted for N {}
+
+mod sealed {
+    pub trait Counted {
+        /// How many numbers there are.
+        fn count(&self) -> usize;
+    }
+}
+
 macro_rules! numbers {
     ($($variant:ident $number:ty;)*) => {
         /// Numbers of a type to read.
@@ -26,13 +38,23 @@ macro_rules! numbers {
             )*
         }
 
-        impl Numbers<'_> {
-            fn len(&self) -> usize {
+        impl sealed::Counted for Numbers<'_> {
+            fn count(&self) -> usize {
                 match self {
                     $(Self::$variant(numbers) => numbers.len(),)*
                 }
             }
+        }
 
+        impl sealed::Counted for NumbersMut<'_> {
+            fn count(&self) -> usize {
+                match self {
+                    $(Self::$variant(numbers) => numbers.len(),)*
+                }
+            }
+        }
+
+        impl Numbers<'_> {
             /// The numbers from `first` on, as many as `out` has room for.
             #[inline(always)]
             fn load(&self, first: usize, out: &mut [f32]) {
@@ -42,14 +64,6 @@ macro_rules! numbers {
                             *out = number.widened();
                         }
                     })*
-                }
-            }
-        }
-
-        impl NumbersMut<'_> {
-            fn len(&self) -> usize {
-                match self {
-                    $(Self::$variant(numbers) => numbers.len(),)*
                 }
             }
         }
@@ -123,19 +137,25 @@ impl Plain for bf16 {
 
 /// A row-major matrix of `f32`, `f16` or `bf16` numbers, whose rows may have gaps between them.
 #[derive(Clone, Copy, Debug)]
-pub struct Tensor<'a> {
-    numbers: Numbers<'a>,
+pub struct Rows<N> {
+    pub(crate) numbers: N,
     rows: usize,
     columns: usize,
-    stride: usize,
+    pub(crate) stride: usize,
 }
 
-impl<'a> Tensor<'a> {
+/// A matrix to read.
+pub type Tensor<'a> = Rows<Numbers<'a>>;
+
+/// A matrix to write. What lies between the rows is not touched.
+pub type TensorMut<'a> = Rows<NumbersMut<'a>>;
+
+impl<N: Counted> Rows<N> {
     /// A matrix whose rows follow each other without a gap.
     ///
     /// # Errors
     /// If there are not rows * columns numbers.
-    pub fn new(numbers: impl Into<Numbers<'a>>, rows: usize, columns: usize) -> Result<Self, Error> {
+    pub fn new(numbers: impl Into<N>, rows: usize, columns: usize) -> Result<Self, Error> {
         Self::with_stride(numbers, rows, columns, columns)
     }
 
@@ -144,13 +164,13 @@ impl<'a> Tensor<'a> {
     /// # Errors
     /// If the stride is less than `columns`, or the numbers end before the last row does, or go on after its stride.
     pub fn with_stride(
-        numbers: impl Into<Numbers<'a>>,
+        numbers: impl Into<N>,
         rows: usize,
         columns: usize,
         stride: usize,
     ) -> Result<Self, Error> {
         let numbers = numbers.into();
-        check(numbers.len(), rows, columns, stride)?;
+        check(numbers.count(), rows, columns, stride)?;
         Ok(Self { numbers, rows, columns, stride })
     }
 
@@ -163,7 +183,9 @@ impl<'a> Tensor<'a> {
     pub fn columns(&self) -> usize {
         self.columns
     }
+}
 
+impl Tensor<'_> {
     /// The numbers as `f32`, which is exact, without gaps between the rows.
     pub fn to_f32(&self) -> Vec<f32> {
         let mut all = vec![0.0; self.rows * self.columns];
@@ -177,50 +199,6 @@ impl<'a> Tensor<'a> {
     #[inline(always)]
     pub(crate) fn load(&self, row: usize, first: usize, out: &mut [f32]) {
         self.numbers.load(row * self.stride + first, out);
-    }
-}
-
-/// A [`Tensor`] to write.
-#[derive(Debug)]
-pub struct TensorMut<'a> {
-    pub(crate) numbers: NumbersMut<'a>,
-    rows: usize,
-    columns: usize,
-    pub(crate) stride: usize,
-}
-
-impl<'a> TensorMut<'a> {
-    /// As [`Tensor::new`].
-    ///
-    /// # Errors
-    /// As [`Tensor::new`].
-    pub fn new(numbers: impl Into<NumbersMut<'a>>, rows: usize, columns: usize) -> Result<Self, Error> {
-        Self::with_stride(numbers, rows, columns, columns)
-    }
-
-    /// As [`Tensor::with_stride`]. What lies between the rows is not touched.
-    ///
-    /// # Errors
-    /// As [`Tensor::with_stride`].
-    pub fn with_stride(
-        numbers: impl Into<NumbersMut<'a>>,
-        rows: usize,
-        columns: usize,
-        stride: usize,
-    ) -> Result<Self, Error> {
-        let numbers = numbers.into();
-        check(numbers.len(), rows, columns, stride)?;
-        Ok(Self { numbers, rows, columns, stride })
-    }
-
-    /// Rows.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Numbers in a row.
-    pub fn columns(&self) -> usize {
-        self.columns
     }
 }
 
