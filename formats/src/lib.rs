@@ -44,6 +44,7 @@ mod affine;
 mod blocks;
 mod codebook;
 pub mod codebooks;
+pub mod epilogue;
 mod f16;
 #[macro_use]
 mod format;
