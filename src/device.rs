@@ -101,7 +101,8 @@ impl Device {
     }
 
     /// Brings a matrix to the device's memory, packed as products read it best; it takes
-    /// [`packed_size`](Self::packed_size) bytes there. The matrix is not needed any more.
+    /// [`packed_size`](Self::packed_size) bytes there. The matrix is not needed any more. For a GPU, the driver also
+    /// compiles the kernels that multiply by the format, unless it has done so before.
     ///
     /// # Errors
     /// If the device's memory does not suffice, or its driver fails.
@@ -109,7 +110,7 @@ impl Device {
         let weights = match &self.0 {
             Backend::Cpu(cpu) => Weights::Cpu(cpu.pack(matrix)?),
             #[cfg(feature = "cuda")]
-            Backend::Cuda(cuda) => Weights::Cuda(cuda.upload(matrix)?),
+            Backend::Cuda(cuda) => Weights::Cuda(CudaMatrix::upload(cuda, matrix)?),
         };
         Ok(self.matrix(matrix, weights))
     }
@@ -146,6 +147,14 @@ impl Device {
             rows: matrix.rows(),
             columns: matrix.columns(),
             weights,
+        }
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn gpu(&self) -> Result<&Cuda, Error> {
+        match &self.0 {
+            Backend::Cuda(cuda) => Ok(cuda),
+            Backend::Cpu(_) => Err(Error::NotOnGpu { device: self.id() }),
         }
     }
 }
@@ -239,15 +248,7 @@ impl DeviceMatrix {
     /// If `m` is zero, `x` does not have m * k or `y` m * n elements, m * n * k overflows, the kernel asked for
     /// cannot compute the product, or the device fails.
     pub fn matmul_with(&self, options: &Options, m: usize, x: &[f32], y: &mut [f32]) -> Result<Run, Error> {
-        let shape = Shape { m, n: self.rows, k: self.columns };
-        if m == 0 {
-            return Err(Error::ZeroSize { what: "m" });
-        }
-        m.checked_mul(shape.n).and_then(|mn| mn.checked_mul(shape.k)).ok_or(Error::Overflow {
-            m,
-            n: shape.n,
-            k: shape.k,
-        })?;
+        let shape = self.shape(m)?;
         expect_length("x (m * k)", m * shape.k, x.len())?;
         expect_length("y (m * n)", m * shape.n, y.len())?;
         debug_assert!(shape.k.is_multiple_of(RUN));
@@ -314,7 +315,25 @@ impl DeviceMatrix {
         }
     }
 
-    fn choose(&self, options: &Options, m: usize) -> Result<KernelId, Error> {
+    /// The shape of a product with `m` rows of X, if there can be one.
+    pub(crate) fn shape(&self, m: usize) -> Result<Shape, Error> {
+        let (n, k) = (self.rows, self.columns);
+        if m == 0 {
+            return Err(Error::ZeroSize { what: "m" });
+        }
+        m.checked_mul(n).and_then(|mn| mn.checked_mul(k)).ok_or(Error::Overflow { m, n, k })?;
+        Ok(Shape { m, n, k })
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn gpu(&self) -> Result<&CudaMatrix, Error> {
+        match &self.weights {
+            Weights::Cuda(weights) => Ok(weights),
+            Weights::Cpu(..) => Err(Error::NotOnGpu { device: self.device.id() }),
+        }
+    }
+
+    pub(crate) fn choose(&self, options: &Options, m: usize) -> Result<KernelId, Error> {
         let eligible = self.device.kernels(self.ty, m);
         match &options.kernel {
             None => eligible

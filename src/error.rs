@@ -180,6 +180,78 @@ pub enum Error {
         eligible: Vec<KernelId>,
     },
 
+    /// A tensor has another shape than the product gives it.
+    #[error("{what} has {rows} x {columns} numbers where {} x {} were expected", .expected.0, .expected.1)]
+    TensorShape {
+        /// Which tensor: `x`, `y`, `bias`, `factor` or `residual`.
+        what: &'static str,
+        /// Its rows.
+        rows: usize,
+        /// Its columns.
+        columns: usize,
+        /// The rows and columns that it should have.
+        expected: (usize, usize),
+    },
+
+    /// The rows of a tensor overlap, or are too far apart.
+    #[error(
+        "the rows of {what} start every {stride} numbers: expected {columns}, its columns, up to {}",
+        u32::MAX
+    )]
+    TensorStride {
+        /// Which tensor.
+        what: &'static str,
+        /// Its stride.
+        stride: usize,
+        /// Its columns.
+        columns: usize,
+    },
+
+    /// Something cannot be at a device address.
+    #[error("{what} is at the device address {address:#x}: expected a multiple of {align} other than 0")]
+    DeviceAddress {
+        /// Which tensor or array, or the workspace.
+        what: &'static str,
+        /// The address given.
+        address: u64,
+        /// What it must be a multiple of.
+        align: usize,
+    },
+
+    /// The workspace does not suffice for a product.
+    #[error("the workspace has {found} bytes where at least {expected} were expected")]
+    WorkspaceTooSmall {
+        /// What `workspace_bytes` says.
+        expected: usize,
+        /// The size given.
+        found: usize,
+    },
+
+    /// Experts would have different numbers of rows.
+    #[error("n = {n} rows cannot be divided among {count} experts: expected a number that divides n")]
+    UnevenExperts {
+        /// Rows of the matrix.
+        n: usize,
+        /// The number of experts given.
+        count: usize,
+    },
+
+    /// Rows of Y do not share rows of X evenly.
+    #[error("y has {y} rows, and x has {x}: expected a multiple of those of x")]
+    UnevenRows {
+        /// Rows of X.
+        x: usize,
+        /// Rows of Y.
+        y: usize,
+    },
+
+    /// Something that only GPUs do was asked of another device.
+    #[error("only products on a GPU can be queued, and this device is {device}")]
+    NotOnGpu {
+        /// The device's id.
+        device: String,
+    },
+
     /// The library was compiled without the feature `cuda`.
     #[error("CUDA device {index} was asked for, but this build of warpdot lacks the feature `cuda`")]
     CudaNotBuilt {

@@ -8,7 +8,7 @@ compile_error!("the feature `cuda` is supported on Linux on x86-64 and aarch64; 
 
 mod cpu;
 #[cfg(feature = "cuda")]
-mod cuda;
+pub mod cuda;
 mod device;
 mod error;
 pub mod import;
@@ -22,4 +22,4 @@ pub use error::Error;
 pub use kernel::{KernelId, Operation};
 pub use matrix::QuantizedMatrix;
 pub use warpdot_cpu::{Activation, Epilogue, Float, Isa, Numbers, NumbersMut, Product, Tensor, TensorMut};
-pub use warpdot_formats::{F16, GgmlType, Numerics};
+pub use warpdot_formats::{F16, FloatType, GgmlType, Numerics};

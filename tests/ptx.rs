@@ -83,7 +83,7 @@ fn arithmetic_is_rounded_as_written() {
             let parts: Vec<&str> = operation.split('.').collect();
             // Without .rn the driver may contract a product and a sum; .ftz and .approx are other numbers.
             let exact = match parts[0] {
-                "add" | "sub" | "mul" | "fma" | "div" => parts[1..] == ["rn", "f32"],
+                "add" | "sub" | "mul" | "fma" | "div" | "rcp" => parts[1..] == ["rn", "f32"],
                 "cvt" | "setp" | "selp" | "mov" | "neg" | "abs" => !parts.contains(&"ftz"),
                 _ => false,
             };

@@ -1,12 +1,14 @@
 //! Thread instructions per second of one core, with all checks on, over warpdot's own kernels.
 
+use bytemuck::Zeroable;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use warpdot::{GgmlType, QuantizedMatrix, ptx};
 use warpdot_emulator::DeviceSpec;
-use warpdot_formats::ActivationBlock;
-use warpdot_host::{Device, Launch};
+use warpdot_formats::{ActivationBlock, FloatType};
+use warpdot_host::{Argument, Device, Launch};
+use warpdot_kernels::arguments::{Ending, View};
 use warpdot_kernels::launch::KERNELS;
 
 const N: usize = 64;
@@ -34,16 +36,19 @@ fn throughput(criterion: &mut Criterion) {
         w_buffer.write(matrix.bytes()).unwrap();
         let mut x_buffer = context.alloc(x.len()).unwrap();
         x_buffer.write(&x).unwrap();
-        let mut y = context.alloc::<f32>(m * N).unwrap();
+        let y = context.alloc::<f32>(m * N).unwrap();
         let module = context.load_module(&ptx::find("sm_90a", kernel.family.name()).unwrap().text()).unwrap();
         let (function, stream) = (module.function(entry).unwrap(), context.stream().unwrap());
         let size = kernel.size(m as u32, N as u32, K as u32).unwrap();
-        let launch =
-            Launch { grid: [size.grid, 1, 1], block: [size.block, 1, 1], shared_bytes: size.shared_bytes };
+        let [grid_x, grid_y] = size.grid;
+        let (grid, block) = ([grid_x, grid_y, 1], [size.block, 1, 1]);
+        let launch = Launch { grid, block, shared_bytes: size.shared_bytes };
+        let view = View { address: y.as_raw(), stride: N as u32, ty: FloatType::F32.id() };
+        let ending = Ending { y: view, scale: 1.0, ..Ending::zeroed() };
         let mut run = || {
             let sizes = [m, N, K].map(|size| (size as u32).into());
             let (w, x) = ((&w_buffer).into(), (&x_buffer).into());
-            let arguments = [w, x, (&mut y).into(), sizes[0], sizes[1], sizes[2]];
+            let arguments = [w, x, Argument::value(&ending), sizes[0], sizes[1], sizes[2]];
             // SAFETY: these are the kernel's arguments, and the buffers have the sizes it expects.
             unsafe { stream.launch(&function, launch, &arguments) }.unwrap();
             stream.synchronize().unwrap();

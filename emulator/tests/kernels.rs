@@ -5,12 +5,14 @@ mod common;
 
 use std::collections::HashSet;
 
+use bytemuck::Zeroable;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use warpdot::ptx::{self, Ptx};
 use warpdot::{GgmlType, QuantizedMatrix};
-use warpdot_formats::{ActivationBlock, Format, FormatVisitor, RUN, reproducible};
-use warpdot_host::{Arch, Context, Launch, Module};
+use warpdot_formats::{ActivationBlock, FloatType, Format, FormatVisitor, RUN, reproducible};
+use warpdot_host::{Arch, Argument, Context, Launch, Module};
+use warpdot_kernels::arguments::{Ending, View};
 use warpdot_kernels::launch::{Family, KERNELS, Kernel};
 
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +50,8 @@ fn check(context: &Context, module: &Module, ptx: &Ptx, shape: Shape, rng: &mut 
     let stream = context.stream().unwrap();
     let size = |kernel: &Kernel| {
         let size = kernel.size(m as u32, n as u32, k as u32)?;
-        Some(Launch { grid: [size.grid, 1, 1], block: [size.block, 1, 1], shared_bytes: size.shared_bytes })
+        let [x, y] = size.grid;
+        Some(Launch { grid: [x, y, 1], block: [size.block, 1, 1], shared_bytes: size.shared_bytes })
     };
     let x = numbers(rng, m * k);
     let activations: Vec<ActivationBlock> = x.as_chunks().0.iter().map(ActivationBlock::quantize).collect();
@@ -58,7 +61,9 @@ fn check(context: &Context, module: &Module, ptx: &Ptx, shape: Shape, rng: &mut 
         let mut x_buffer = context.alloc(x.len()).unwrap();
         x_buffer.write(&x).unwrap();
         let mut out = context.alloc::<ActivationBlock>(activations.len()).unwrap();
-        let arguments = [(&x_buffer).into(), (&mut out).into(), (activations.len() as u32).into()];
+        let view = View { address: x_buffer.as_raw(), stride: k as u32, ty: FloatType::F32.id() };
+        let sizes = [k / RUN, activations.len()].map(|size| (size as u32).into());
+        let arguments = [Argument::value(&view), (&mut out).into(), sizes[0], sizes[1]];
         let function = module.function(kernel.entry).unwrap();
         // SAFETY: these are the kernel's arguments, and the buffers have the sizes it expects.
         unsafe { stream.launch(&function, size(kernel).unwrap(), &arguments) }.unwrap();
@@ -71,7 +76,9 @@ fn check(context: &Context, module: &Module, ptx: &Ptx, shape: Shape, rng: &mut 
         return failures;
     }
     let rows = ptx.family == Family::Rows.name();
-    let ids: Vec<u32> = (0..m).map(|_| rng.random_range(0..n as u32)).collect();
+    let experts = ptx.family == Family::GemvId.name();
+    // Rows of weights, or one expert for all.
+    let ids: Vec<u32> = (0..m).map(|_| rng.random_range(0..if experts { 1 } else { n as u32 })).collect();
     let mut x_buffer = context.alloc(activations.len()).unwrap();
     x_buffer.write(&activations).unwrap();
     let mut ids_buffer = context.alloc(m).unwrap();
@@ -95,8 +102,16 @@ fn check(context: &Context, module: &Module, ptx: &Ptx, shape: Shape, rng: &mut 
             let mut y = context.alloc::<f32>(expected.len()).unwrap();
             let function = module.function(kernel.entry).unwrap();
             let sizes = [m, n, k].map(|size| (size as u32).into());
-            let x = if rows { (&ids_buffer).into() } else { (&x_buffer).into() };
-            let arguments = [(&w).into(), x, (&mut y).into(), sizes[0], sizes[1], sizes[2]];
+            let view = View { address: y.as_raw(), stride: n as u32, ty: FloatType::F32.id() };
+            let ending = Ending { y: view, scale: 1.0, ..Ending::zeroed() };
+            let (w, x, ids) = ((&w).into(), (&x_buffer).into(), (&ids_buffer).into());
+            let arguments = match kernel.family {
+                Family::Rows => vec![w, ids, (&mut y).into()],
+                Family::GemvId => vec![w, x, ids, Argument::value(&ending)],
+                _ => vec![w, x, Argument::value(&ending)],
+            };
+            let of_experts = [1u32, 1].map(Argument::from);
+            let arguments = [&arguments[..], &sizes, if experts { &of_experts } else { &[] }].concat();
             // SAFETY: these are the kernel's arguments, and the buffers have the sizes it expects.
             unsafe { stream.launch(&function, launch, &arguments) }.unwrap();
             stream.synchronize().unwrap();
@@ -145,7 +160,7 @@ fn every_kernel_of_every_architecture_gives_the_reproducible_bits() {
         let capability = arch.parse::<Arch>().unwrap().compute_capability();
         let (emulated, device) = common::device(capability.major, capability.minor);
         let context = device.context().unwrap();
-        for family in [Family::Quantize, Family::Gemv, Family::Gemm, Family::Rows] {
+        for family in [Family::Quantize, Family::Gemv, Family::GemvId, Family::Gemm, Family::Rows] {
             let ptx = ptx::find(arch, family.name()).unwrap();
             let module = context.load_module(&ptx.text()).unwrap();
             let shapes = if seen.insert(ptx.body()) { full_grid() } else { SMOKE.to_vec() };

@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn what_is_absent_changes_nothing() {
-        for bits in (0..=u32::MAX).step_by(65_537) {
+        for bits in (0..=u32::MAX).step_by(65_537).chain([(-0f32).to_bits()]) {
             let v = f32::from_bits(bits);
             let same = Operands::NONE.apply(v);
             assert!(same.to_bits() == bits || v.is_nan() && same.is_nan(), "{v:e} became {same:e}");
@@ -232,9 +232,12 @@ mod tests {
 
     #[test]
     fn operations_come_in_the_documented_order() {
-        let operands =
-            Operands { scale: 2.0, bias: -3.0, activation: Activation::GeluTanh, factor: 0.1, residual: 1.5 };
-        let expected = (Activation::GeluTanh.apply(2.0 * 1.25 - 3.0)).mul_add(0.1, 1.5);
-        assert_eq!(operands.apply(1.25), expected);
+        let activation = Activation::GeluTanh;
+        let operands = Operands { scale: 0.3, bias: -3.1, activation, factor: 0.7, residual: 1.5 };
+        for i in 0..100 {
+            let product = i as f32 * 0.37;
+            let expected = activation.apply(product.mul_add(0.3, -3.1)).mul_add(0.7, 1.5);
+            assert_eq!(operands.apply(product), expected, "{product}");
+        }
     }
 }

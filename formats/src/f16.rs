@@ -29,7 +29,7 @@ impl F16 {
     }
 
     /// The nearest half-precision number, ties to even; infinity from 65520 on, NaN stays NaN.
-    #[inline]
+    #[inline(always)]
     pub fn from_f32(value: f32) -> Self {
         let bits = value.to_bits();
         let magnitude = bits & 0x7fff_ffff;

@@ -1,7 +1,7 @@
 //! Files written by this crate: they hold what they were given, and nothing else takes their place.
 
 #[path = "../../tests/again/mod.rs"]
-#[expect(dead_code, reason = "only tests of linking ask for a linker")]
+#[allow(dead_code, reason = "only tests of linking ask for a linker")]
 #[cfg(target_os = "linux")]
 mod again;
 mod common;

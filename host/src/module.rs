@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use cust::sys;
 
-use crate::Error;
 use crate::driver::{self, FunctionHandle, Owned, PrimaryContext};
+use crate::{Argument, Error, Launch};
 
 /// PTX, compiled and loaded. Unloaded when it and all its functions are dropped.
 #[derive(Clone, Debug)]
@@ -39,6 +39,24 @@ impl Function {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Queues a launch on a stream that this crate does not own, as [`Stream::launch`](crate::Stream::launch) does on
+    /// one that it owns: of cudarc or cust, for example, or null for the context's default stream.
+    ///
+    /// # Errors
+    /// [`Error::Launch`], also for a stream of another context.
+    ///
+    /// # Safety
+    /// As for [`Stream::launch`](crate::Stream::launch), and the stream exists.
+    pub unsafe fn launch_on(
+        &self,
+        stream: sys::CUstream,
+        launch: Launch,
+        arguments: &[Argument<'_>],
+    ) -> Result<(), Error> {
+        // SAFETY: the caller's.
+        unsafe { driver::launch_on(stream, &self.raw, &self.name, launch, arguments) }
     }
 
     /// The driver's handle. It is valid as long as this function, or its module, exists.

@@ -1,7 +1,7 @@
 use std::ffi::c_void;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
+use bytemuck::Pod;
 use cust::sys;
 
 use crate::driver::{self, Owned, PrimaryContext};
@@ -24,33 +24,41 @@ pub struct Launch {
     pub shared_bytes: u32,
 }
 
-/// A kernel argument: a number, or the device address of a buffer, which stays borrowed until the launch is queued.
+/// A kernel argument: a number, a structure, or the device address of a buffer, which stay borrowed until the launch is
+/// queued.
 #[derive(Clone, Copy, Debug)]
-pub struct Argument<'a> {
+pub struct Argument<'a>(Value<'a>);
+
+#[derive(Clone, Copy, Debug)]
+enum Value<'a> {
     /// Little endian, as all these platforms are: the driver reads as many bytes as the parameter has.
-    bits: u64,
-    buffer: PhantomData<&'a ()>,
+    Bits(u64),
+    Bytes(&'a [u8]),
 }
 
-impl Argument<'_> {
+impl<'a> Argument<'a> {
     /// A device address from elsewhere.
     pub fn pointer(address: sys::CUdeviceptr) -> Self {
-        Self::from_bits(address)
+        Self(Value::Bits(address))
     }
 
-    fn from_bits(bits: u64) -> Self {
-        Self { bits, buffer: PhantomData }
+    /// A structure that the kernel takes by value.
+    pub fn value<T: Pod>(value: &'a T) -> Self {
+        Self(Value::Bytes(bytemuck::bytes_of(value)))
     }
 
     /// Where the value is, for a driver that does not write to it.
     pub(crate) fn as_ptr(&self) -> *mut c_void {
-        (&raw const self.bits).cast_mut().cast()
+        match &self.0 {
+            Value::Bits(bits) => (&raw const *bits).cast_mut().cast(),
+            Value::Bytes(bytes) => bytes.as_ptr().cast_mut().cast(),
+        }
     }
 }
 
 impl From<u32> for Argument<'_> {
     fn from(value: u32) -> Self {
-        Self::from_bits(u64::from(value))
+        Self::from(u64::from(value))
     }
 }
 
@@ -62,7 +70,7 @@ impl From<f32> for Argument<'_> {
 
 impl From<u64> for Argument<'_> {
     fn from(value: u64) -> Self {
-        Self::from_bits(value)
+        Self(Value::Bits(value))
     }
 }
 

@@ -7,8 +7,8 @@ mod fake;
 use std::time::Duration;
 
 use warpdot_host::{
-    Buffer, ComputeCapability, Context, Device, DriverVersion, Error, Event, Function, Launch, Memory,
-    Module, Stream, driver, driver_version,
+    Argument, Buffer, ComputeCapability, Context, Device, DriverVersion, Error, Event, Function, Launch,
+    Memory, Module, Stream, driver, driver_version,
 };
 
 const PTX: &str = ".version 7.8 .target sm_90 .visible .entry axpy() { ret; }";
@@ -45,11 +45,13 @@ fn scenario() -> Result<(Vec<f32>, Duration), Error> {
     drop(context);
 
     x.write(&X)?;
-    // SAFETY: the slice and the buffers outlive the stream; the kernel adds 2x to y.
+    // SAFETY: the slice and the buffers outlive the stream; the kernel adds 2x to y, and then -x.
     unsafe {
         y.write_async(&stream, &before)?;
         start.record(&stream)?;
         stream.launch(&axpy, SHAPE, &[(&x).into(), (&mut y).into(), 2f32.into(), 4u32.into()])?;
+        let factor = Argument::value(&-1f32);
+        axpy.launch_on(stream.as_raw(), SHAPE, &[(&x).into(), (&mut y).into(), factor, 4u32.into()])?;
     }
     end.record(&stream)?;
     end.synchronize()?;
@@ -68,12 +70,12 @@ fn scenario() -> Result<(Vec<f32>, Duration), Error> {
 fn everything_works_and_everything_is_given_back() {
     let _guard = fake::start();
     let (y, elapsed) = scenario().unwrap();
-    assert_eq!(y, [12.0, 14.0, 16.0, 18.0]);
+    assert_eq!(y, [11.0, 12.0, 13.0, 14.0]);
     assert_eq!(elapsed, Duration::from_micros(1500));
     assert_eq!(fake::stack(), [fake::CALLERS_CONTEXT]);
     let state = fake::state();
     assert_eq!(state.leaks(), [""; 0]);
-    assert_eq!(state.launches, 1);
+    assert_eq!(state.launches, 2);
     let beside = ["cuGetErrorName", "cuGetErrorString", "cuParamSetf", "cuTexRefSetMipmapLevelClamp"];
     for name in driver::FUNCTIONS.iter().filter(|name| fake::lookup(name).is_some() && !beside.contains(name))
     {

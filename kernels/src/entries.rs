@@ -1,23 +1,31 @@
 //! The kernels that the host launches, each an instance of a generic one. Compiled for GPUs only.
 //!
-//! All arguments are device pointers and `u32` sizes. `W` is `[n, k]` in blocks of its format, `X` is `[m, k]`
-//! in activation blocks, `Y` is `[m, n]`, all row-major.
+//! Arguments are device pointers, the structures of [`arguments`](crate::arguments), and `u32` sizes. `W` is `[n, k]`
+//! in blocks of its format, `X` is `[m, k]` in activation blocks, `Y` is `[m, n]`, all row-major.
 
 #[cfg(family = "quantize")]
 mod quantize {
     use crate::activations::Activations;
-    use crate::gpu::global::{Output, input};
+    use crate::arguments::View;
+    use crate::gpu::global::{Matrix, Output};
     use warpdot_formats::RUN;
 
     /// # Safety
-    /// `x` has `blocks * 32` elements, `out` room for `blocks`; nothing else touches `out` meanwhile.
+    /// `x` is a matrix of m rows of `runs * 32`, `out` has room for the `blocks = m * runs` of them; nothing else
+    /// touches `out` meanwhile.
     #[unsafe(no_mangle)]
-    unsafe extern "ptx-kernel" fn quantize_activations(x: *const f32, out: *mut Activations, blocks: u32) {
-        let blocks = blocks as usize;
+    unsafe extern "ptx-kernel" fn quantize_activations(
+        x: View,
+        out: *mut Activations,
+        runs: u32,
+        blocks: u32,
+    ) {
+        let words = blocks as usize * Activations::WORDS;
+        let rows = blocks.checked_div(runs).unwrap_or(0);
         // SAFETY: as the caller promised; a warp writes its own block only.
         let (x, out) =
-            unsafe { (input(x, blocks * RUN), Output::new(out.cast::<u32>(), blocks * Activations::WORDS)) };
-        crate::quantize::quantize(x, out);
+            unsafe { (Matrix::new(x, rows, runs * RUN as u32), Output::new(out.cast::<u32>(), words)) };
+        crate::quantize::quantize(x, out, runs);
     }
 }
 
@@ -26,29 +34,30 @@ mod quantize {
 macro_rules! matmul_entry {
     ($entry:ident = $name:expr, $kernel:expr) => {
         /// # Safety
-        /// `w`, `x` and `y` have `n * k` weights, `m * k` activations and room for `m * n` products, with `k` a
-        /// multiple of the block; nothing else touches `y` meanwhile.
+        /// `w` and `x` have `n * k` weights and `m * k` activations, with `k` a multiple of the block; `ending` is
+        /// right for `m * n` products.
         #[unsafe(export_name = $name)]
         unsafe extern "ptx-kernel" fn $entry(
             w: *const Block,
             x: *const crate::activations::Activations,
-            y: *mut f32,
+            ending: crate::arguments::Ending,
             m: u32,
             n: u32,
             k: u32,
         ) {
-            use crate::gpu::global::{Output, input};
+            use crate::epilogue::Epilogue;
+            use crate::gpu::global::input;
             use warpdot_formats::{Format, RUN};
             let (rows, columns, k_) = (n as usize, m as usize, k as usize);
-            // SAFETY: as the caller promised; each product is written by one thread.
+            // SAFETY: as the caller promised; each product is stored by one thread.
             let (w, x, y) = unsafe {
                 (
                     input(w, rows * (k_ / Block::WEIGHTS)),
                     input(x, columns * (k_ / RUN)),
-                    Output::new(y, rows * columns),
+                    Epilogue::new(&ending, m, n),
                 )
             };
-            ($kernel)(w, x, y, m, n, k);
+            ($kernel)(w, x, &y, m, n, k);
         }
     };
 }
@@ -60,16 +69,71 @@ macro_rules! gemv_entries {
             mod $suffix {
                 use crate::gemv::gemv;
                 use warpdot_formats::$block as Block;
-                matmul_entry!(m1 = concat!("gemv_", stringify!($suffix), "_m1"), gemv::<Block, 1>);
-                matmul_entry!(m2 = concat!("gemv_", stringify!($suffix), "_m2"), gemv::<Block, 2>);
-                matmul_entry!(m4 = concat!("gemv_", stringify!($suffix), "_m4"), gemv::<Block, 4>);
-                matmul_entry!(m8 = concat!("gemv_", stringify!($suffix), "_m8"), gemv::<Block, 8>);
+                matmul_entry!(m1 = concat!("gemv_", stringify!($suffix), "_m1"), |w, x, y, m, _, k| {
+                    gemv::<Block, 1>(w, x, y, m, k)
+                });
+                matmul_entry!(m2 = concat!("gemv_", stringify!($suffix), "_m2"), |w, x, y, m, _, k| {
+                    gemv::<Block, 2>(w, x, y, m, k)
+                });
+                matmul_entry!(m4 = concat!("gemv_", stringify!($suffix), "_m4"), |w, x, y, m, _, k| {
+                    gemv::<Block, 4>(w, x, y, m, k)
+                });
+                matmul_entry!(m8 = concat!("gemv_", stringify!($suffix), "_m8"), |w, x, y, m, _, k| {
+                    gemv::<Block, 8>(w, x, y, m, k)
+                });
             }
         )*
     };
 }
 #[cfg(family = "gemv")]
 warpdot_formats::for_each_format!(gemv_entries);
+
+#[cfg(family = "gemv_id")]
+macro_rules! gemv_id_entries {
+    ($(($block:ident, $suffix:ident)),* $(,)?) => {
+        $(
+            mod $suffix {
+                use crate::activations::Activations;
+                use crate::arguments::Ending;
+                use crate::epilogue::Epilogue;
+                use crate::gemv_id::gemv_id;
+                use crate::gpu::global::input;
+                use warpdot_formats::{$block as Block, Format, RUN};
+
+                /// # Safety
+                /// `w`, `x` and `ids` have `experts * n * k` weights, `m / repeat * k` activations and m numbers, with
+                /// `k` a multiple of the block; `ending` is right for `m * n` products.
+                #[unsafe(export_name = concat!("gemv_id_", stringify!($suffix)))]
+                unsafe extern "ptx-kernel" fn of_format(
+                    w: *const Block,
+                    x: *const Activations,
+                    ids: *const u32,
+                    ending: Ending,
+                    m: u32,
+                    n: u32,
+                    k: u32,
+                    experts: u32,
+                    repeat: u32,
+                ) {
+                    let (rows, columns, k_) = (experts as usize * n as usize, m as usize, k as usize);
+                    let x_rows = m.checked_div(repeat).unwrap_or(0) as usize;
+                    // SAFETY: as the caller promised; each product is stored by one thread.
+                    let (w, x, ids, y) = unsafe {
+                        (
+                            input(w, rows * (k_ / Block::WEIGHTS)),
+                            input(x, x_rows * (k_ / RUN)),
+                            input(ids, columns),
+                            Epilogue::new(&ending, m, n),
+                        )
+                    };
+                    gemv_id::<Block>(w, x, ids, &y, n, k, repeat);
+                }
+            }
+        )*
+    };
+}
+#[cfg(family = "gemv_id")]
+warpdot_formats::for_each_format!(gemv_id_entries);
 
 #[cfg(family = "rows")]
 macro_rules! rows_entries {

@@ -7,12 +7,14 @@
 //!   row t % 64 of both W and X into shared memory, word by word, rows side by side: a run of weights is
 //!   unpacked once per 64 columns, and a thread reads its four rows in one load.
 //! - **Barriers.** Two per stage: the buffers are free, the buffers are full. Every thread meets all of them.
+//! - **Output.** Through the stage's memory, from which each warp stores whole lines of Y, and one product at a time:
+//!   the epilogue is too long to be there 16 times.
 //! - **Shape.** Any m and n: rows past the end repeat the last, and their products are not stored. k a multiple
 //!   of the block.
 //! - **Registers.** 48 for the three sums of each product and 16 or 32 for its integer dots.
 
 use crate::activations::Activations;
-use crate::gpu::global::Output;
+use crate::epilogue::Epilogue;
 use crate::gpu::shared::Words;
 use crate::gpu::{integer, thread};
 use crate::launch::{GEMM_STAGE, GEMM_THREADS, GEMM_TILE};
@@ -32,7 +34,7 @@ const NOTHING: PerProduct<f32> = [[-0.0; 4]; 4];
 pub fn gemm<F: Format>(
     weights: &[F],
     activations: &[Activations],
-    y: Output<f32>,
+    y: &Epilogue,
     stage: Stage,
     m: u32,
     n: u32,
@@ -77,13 +79,13 @@ pub fn gemm<F: Format>(
         add(&mut total, &sum);
     }
 
-    let (row, column) = (first_row + 4 * (thread / 16) as usize, first_column + 4 * (thread % 16) as usize);
-    for (row, products) in (row..).zip(&total) {
-        for (column, product) in (column..).zip(products) {
-            if row < n as usize && column < m as usize {
-                y.set(column * n as usize + row, *product);
-            }
-        }
+    thread::sync_threads();
+    stage.put(thread, &total);
+    thread::sync_threads();
+    let (first_row, first_column) = (first_row as u32, first_column as u32);
+    for i in (thread..GEMM_TILE * GEMM_TILE).step_by(GEMM_THREADS as usize) {
+        let (row, column) = (i % GEMM_TILE, i / GEMM_TILE);
+        y.store(first_column + column, first_row + row, stage.product(row, column));
     }
 }
 
@@ -99,6 +101,9 @@ fn add(sums: &mut PerProduct<f32>, terms: &PerProduct<f32>) {
 const CODES: usize = RUN / 4;
 const ROWS: usize = (GEMM_STAGE * GEMM_TILE) as usize;
 
+/// Words from one column of finished products to the next: consecutive threads' products lie in other banks.
+const COLUMN: u32 = GEMM_TILE + 1;
+
 /// The runs of one stage in shared memory. Word w of run r of row i is word `(r * words + w) * 64 + i`.
 #[derive(Clone, Copy, Debug)]
 pub struct Stage {
@@ -108,6 +113,8 @@ pub struct Stage {
     x_codes: Words<{ CODES * ROWS }>,
     /// The scale, and the two sums in one word.
     x_scales: Words<{ 2 * ROWS }>,
+    /// The products of the tile, column by column, when all stages are over: the same memory.
+    products: Words<{ (COLUMN * GEMM_TILE) as usize }>,
 }
 
 impl Stage {
@@ -122,13 +129,16 @@ impl Stage {
     pub unsafe fn new() -> Self {
         const ROWS: u32 = self::ROWS as u32;
         const CODES: u32 = self::CODES as u32;
-        // SAFETY: the four lie one after the other, and their sizes add up to `BYTES`.
+        const { assert!(4 * COLUMN * GEMM_TILE <= Self::BYTES) };
+        // SAFETY: the first four lie one after the other, and their sizes add up to `BYTES`, which the last does not
+        // exceed.
         unsafe {
             Self {
                 codes: Words::at(0),
                 scales: Words::at(CODES * ROWS),
                 x_codes: Words::at((CODES + 4) * ROWS),
                 x_scales: Words::at((2 * CODES + 4) * ROWS),
+                products: Words::at(0),
             }
         }
     }
@@ -150,6 +160,23 @@ impl Stage {
                 self.scales.set(Self::slot(thread, 4, word), value.to_bits());
             }
         }
+    }
+
+    /// Leaves the products of `thread` for all threads.
+    #[inline(always)]
+    fn put(self, thread: u32, products: &PerProduct<f32>) {
+        let (first_row, first_column) = (4 * (thread / 16), 4 * (thread % 16));
+        for (row, products) in (first_row..).zip(products) {
+            for (column, product) in (first_column..).zip(products) {
+                self.products.set(column * COLUMN + row, product.to_bits());
+            }
+        }
+    }
+
+    /// A product that a thread left.
+    #[inline(always)]
+    fn product(self, row: u32, column: u32) -> f32 {
+        f32::from_bits(self.products.get(column * COLUMN + row))
     }
 
     #[inline(always)]

@@ -6,20 +6,19 @@
 //! - **Barriers.** None; the chains are folded by shuffles.
 
 use crate::activations::Activations;
-use crate::gpu::global::Output;
+use crate::epilogue::Epilogue;
 use crate::gpu::{integer, thread, warp};
 use crate::launch::GEMV_WARPS;
 use warpdot_formats::reproducible::{CHAINS, fma, run_value};
 use warpdot_formats::{Codes, Format, RUN};
 
-/// Multiplies `m` rows of activations by `n` rows of `weights`, `k` long, into `Y[m, n]`.
+/// Multiplies `m` rows of activations by the rows of `weights`, all `k` long, into `y`.
 #[inline(always)]
 pub fn gemv<F: Format, const COLUMNS: usize>(
     weights: &[F],
     activations: &[Activations],
-    y: Output<f32>,
+    y: &Epilogue,
     m: u32,
-    n: u32,
     k: u32,
 ) {
     let lane = warp::lane_id() as usize;
@@ -49,12 +48,15 @@ pub fn gemv<F: Format, const COLUMNS: usize>(
         run += CHAINS;
     }
 
+    // Every lane gets every sum; lane i stores that of column i.
+    let mut product = 0.0;
     unrolled::<COLUMNS>(|column| {
         let sum = fold(chains[column]);
-        if lane == 0 && column < m as usize {
-            y.set(column * n as usize + row, sum);
-        }
+        product = if lane == column { sum } else { product };
     });
+    if lane < COLUMNS {
+        y.store(lane as u32, row as u32, product);
+    }
 }
 
 /// Calls `body` with 0 to `N - 1`; `N` is 8 at most.

@@ -25,6 +25,8 @@ pub enum Family {
     Quantize,
     /// Few rows of activations by all rows of weights.
     Gemv,
+    /// Each row of activations by all rows of an expert's weights.
+    GemvId,
     /// Any number of rows of activations by all rows of weights.
     Gemm,
     /// Rows of weights as f32.
@@ -37,6 +39,7 @@ impl Family {
         match self {
             Self::Quantize => "quantize",
             Self::Gemv => "gemv",
+            Self::GemvId => "gemv_id",
             Self::Gemm => "gemm",
             Self::Rows => "rows",
         }
@@ -45,9 +48,14 @@ impl Family {
 
 /// A kernel that the host can launch.
 ///
-/// `quantize_activations` takes `(x: *const f32, out: *mut ActivationBlock, blocks: u32)`, those that multiply
-/// take `(w: *const Block, x: *const ActivationBlock, y: *mut f32, m: u32, n: u32, k: u32)`, and `rows` take
-/// `(w: *const Block, ids: *const u32, out: *mut f32, m: u32, n: u32, k: u32)` for m of n rows.
+/// Each family takes its arguments in this order, m, n and k being sizes in `u32`:
+///
+/// | family | arguments |
+/// |---|---|
+/// | `Quantize` | `x: View, out: *mut ActivationBlock, runs: u32, blocks: u32`, with k / 32 runs in a row |
+/// | `Gemv`, `Gemm` | `w: *const Block, x: *const ActivationBlock, ending: Ending, m, n, k` |
+/// | `GemvId` | the same with `ids: *const u32` before and `experts: u32, repeat: u32` after `ending: Ending, m, n, k` |
+/// | `Rows` | `w: *const Block, ids: *const u32, out: *mut f32, m, n, k`, for m of n rows |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel {
     /// The module that has it.
@@ -60,12 +68,12 @@ pub struct Kernel {
     pub columns: u32,
 }
 
-/// The size of a launch: the first dimension of the grid and of its blocks; the others are 1.
+/// The size of a launch; what is not said here is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// Blocks.
-    pub grid: u32,
-    /// Threads in a block.
+    /// Blocks in the first two dimensions of the grid.
+    pub grid: [u32; 2],
+    /// Threads in a block, in its first dimension.
     pub block: u32,
     /// Dynamic shared memory of a block, in bytes.
     pub shared_bytes: u32,
@@ -81,6 +89,7 @@ macro_rules! define_kernels {
                 gemv(GgmlType::$block, concat!("gemv_", stringify!($suffix), "_m2"), 2),
                 gemv(GgmlType::$block, concat!("gemv_", stringify!($suffix), "_m4"), 4),
                 gemv(GgmlType::$block, concat!("gemv_", stringify!($suffix), "_m8"), 8),
+                gemv_id(GgmlType::$block, concat!("gemv_id_", stringify!($suffix))),
                 gemm(GgmlType::$block, concat!("gemm_", stringify!($suffix))),
                 rows(GgmlType::$block, concat!("rows_", stringify!($suffix))),
             )*
@@ -91,6 +100,10 @@ for_each_format!(define_kernels);
 
 const fn gemv(ty: GgmlType, entry: &'static str, columns: u32) -> Kernel {
     Kernel { family: Family::Gemv, entry, ty: Some(ty), columns }
+}
+
+const fn gemv_id(ty: GgmlType, entry: &'static str) -> Kernel {
+    Kernel { family: Family::GemvId, entry, ty: Some(ty), columns: 65_535 }
 }
 
 const fn gemm(ty: GgmlType, entry: &'static str) -> Kernel {
@@ -114,7 +127,7 @@ impl Kernel {
                 let blocks = m.checked_mul(runs).filter(|&blocks| blocks <= u64::from(u32::MAX))?;
                 (blocks.div_ceil(u64::from(QUANTIZE_WARPS)), QUANTIZE_WARPS * warp::SIZE, 0)
             }
-            Family::Gemv => (n.div_ceil(u64::from(GEMV_WARPS)), GEMV_WARPS * warp::SIZE, 0),
+            Family::Gemv | Family::GemvId => (n.div_ceil(u64::from(GEMV_WARPS)), GEMV_WARPS * warp::SIZE, 0),
             Family::Gemm => {
                 let tiles = |count: u64| count.div_ceil(u64::from(GEMM_TILE));
                 (tiles(m) * tiles(n), GEMM_THREADS, Stage::BYTES)
@@ -125,7 +138,8 @@ impl Kernel {
             }
         };
         let fits = m <= u64::from(self.columns) && m.min(n).min(k) > 0 && (1..=LARGEST_GRID).contains(&grid);
-        fits.then_some(Size { grid: grid as u32, block, shared_bytes })
+        let second = if self.family == Family::GemvId { m as u32 } else { 1 };
+        fits.then_some(Size { grid: [grid as u32, second], block, shared_bytes })
     }
 }
 
@@ -144,7 +158,9 @@ mod tests {
                 KERNELS.iter().filter(move |kernel| kernel.ty == Some(ty) && kernel.family == family)
             };
             assert!(of(Family::Gemv).map(|kernel| kernel.columns).eq([1, 2, 4, 8]));
-            assert_eq!((of(Family::Gemm).count(), of(Family::Rows).count()), (1, 1));
+            for family in [Family::GemvId, Family::Gemm, Family::Rows] {
+                assert_eq!(of(family).count(), 1, "{family:?}");
+            }
             for kernel in KERNELS.iter().filter(|kernel| kernel.ty == Some(ty)) {
                 assert!(kernel.entry.starts_with(kernel.family.name()), "{kernel:?}");
                 assert!(kernel.entry.contains(ty.suffix()), "{kernel:?}");
@@ -155,17 +171,19 @@ mod tests {
     #[test]
     fn grids_cover_ragged_shapes() {
         let size = |entry, m, n, k| kernel(entry).size(m, n, k).map(|size| (size.grid, size.block));
-        assert_eq!(size("gemv_q4_0_m2", 2, 9, 32), Some((3, 128)));
-        assert_eq!(size("gemm_q4_0", 65, 64, 32), Some((2, 256)));
-        assert_eq!(size("quantize_activations", 3, 1, 96), Some((3, 128)));
-        assert_eq!(size("rows_q4_0", 3, 1, 96), Some((1, 256)));
-        assert_eq!(size("rows_q4_0", 11, 1, 96), Some((2, 256)));
+        assert_eq!(size("gemv_q4_0_m2", 2, 9, 32), Some(([3, 1], 128)));
+        assert_eq!(size("gemv_id_q4_0", 7, 9, 32), Some(([3, 7], 128)));
+        assert_eq!(size("gemm_q4_0", 65, 64, 32), Some(([2, 1], 256)));
+        assert_eq!(size("quantize_activations", 3, 1, 96), Some(([3, 1], 128)));
+        assert_eq!(size("rows_q4_0", 3, 1, 96), Some(([1, 1], 256)));
+        assert_eq!(size("rows_q4_0", 11, 1, 96), Some(([2, 1], 256)));
         assert!(kernel("gemm_q6k").size(1, 1, 256).unwrap().shared_bytes <= 48 << 10);
     }
 
     #[test]
     fn launches_that_no_gpu_takes_are_refused() {
         assert_eq!(kernel("gemv_q4_0_m2").size(3, 9, 32), None);
+        assert_eq!(kernel("gemv_id_q4_0").size(65_536, 9, 32), None);
         for (m, n, k) in [(0, 1, 32), (1, 0, 32), (1, 1, 0)] {
             for kernel in KERNELS {
                 assert_eq!(kernel.size(m, n, k), None, "{kernel:?} {m} {n} {k}");

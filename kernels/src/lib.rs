@@ -1,17 +1,20 @@
 //! The GPU kernels, in Rust, generic over the block formats of `warpdot-formats`.
 //!
 //! These sources are compiled twice. For a GPU, `warpdot`'s build script compiles them to PTX, once per
-//! architecture and *family* (`quantize`, `gemv`, `gemm`, `rows`), with the compiler's own `nvptx64-nvidia-cuda`
-//! target; that is what [`gpu`] has bodies for. For the host, cargo compiles them like any crate: everything
+//! architecture and *family* (`quantize`, `gemv`, `gemv_id`, `gemm`, `rows`), with the compiler's own
+//! `nvptx64-nvidia-cuda` target; that is what [`gpu`] has bodies for. For the host, cargo compiles them like any crate: everything
 //! type-checks there, and [`launch`] tells the host how a kernel is launched.
 //!
 //! | module | idea |
 //! |---|---|
 //! | [`gpu`] | threads, warps, shared and global memory: the only unsafe code |
+//! | [`arguments`] | what kernels are given by value |
 //! | [`activations`] | activation blocks in words |
 //! | [`quantize`] | activations to int8 |
 //! | [`gemv`] | up to 8 columns: a warp per row of weights |
+//! | [`gemv_id`] | the same with an expert's weights for each column |
 //! | [`gemm`] | more columns: tiles in shared memory |
+//! | [`epilogue`] | from products to Y |
 //! | [`rows`] | weights as f32 |
 //! | [`launch`] | grids, blocks and entry names |
 //!
@@ -22,10 +25,13 @@
 #![cfg_attr(target_arch = "nvptx64", feature(abi_ptx, asm_experimental_arch, link_llvm_intrinsics))]
 
 pub mod activations;
+pub mod arguments;
 #[cfg(target_arch = "nvptx64")]
 mod entries;
+pub mod epilogue;
 pub mod gemm;
 pub mod gemv;
+pub mod gemv_id;
 pub mod gpu;
 pub mod launch;
 pub mod quantize;

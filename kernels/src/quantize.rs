@@ -1,24 +1,27 @@
 //! Activations to int8: [`ActivationBlock::quantize`](warpdot_formats::ActivationBlock::quantize) by warps.
 //!
 //! - **Roles.** A warp quantizes one block of 32 activations; lane i has activation i.
-//! - **Shape.** Any number of blocks; a block's 40 bytes leave in one store by ten lanes.
+//! - **Shape.** Rows of X of any type and stride, and any number of blocks; a block's 40 bytes leave in one store by
+//!   ten lanes.
 //! - **Barriers.** None; the maximum and the sums go through shuffles.
 
 use crate::activations::Activations;
-use crate::gpu::global::Output;
+use crate::gpu::global::{Matrix, Output};
 use crate::gpu::{thread, warp};
 use crate::launch::QUANTIZE_WARPS;
 use warpdot_formats::RUN;
 use warpdot_formats::activation::{Scaling, round};
 
-/// Quantizes the blocks of `activations` to `blocks`, which is as many [`Activations::WORDS`].
+/// Quantizes the activations of `x`, in rows of `runs` blocks, to `blocks`, which is as many [`Activations::WORDS`].
 #[inline(always)]
-pub fn quantize(activations: &[f32], blocks: Output<u32>) {
+pub fn quantize(x: Matrix, blocks: Output<u32>, runs: u32) {
     let lane = warp::lane_id();
     let warp = thread::thread_idx_x() / warp::SIZE;
-    let block = thread::block_idx_x() as usize * QUANTIZE_WARPS as usize + warp as usize;
-    // The length is a multiple of 32: a warp has all of its activations or none.
-    let Some(&activation) = activations.get(block * RUN + lane as usize) else { return };
+    let block = thread::block_idx_x() * QUANTIZE_WARPS + warp;
+    let Some(row) = block.checked_div(runs) else { return };
+    // Rows are whole blocks: a warp has all of its activations or none.
+    let Some(activation) = x.get(row, (block - row * runs) * RUN as u32 + lane) else { return };
+    let block = block as usize;
 
     let largest = warp::reduce(activation.to_bits() & 0x7fff_ffff, 32, u32::max);
     let Scaling { scale, inverse } = Scaling::for_largest(largest);

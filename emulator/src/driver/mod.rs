@@ -30,6 +30,39 @@ fn answer(body: impl FnOnce() -> Result<(), Code>) -> Code {
     }
 }
 
+/// Hands the names of all functions, in groups, to a macro.
+#[macro_export]
+macro_rules! for_each_function {
+    ($callback:ident) => {
+        $callback! {
+            init: cuInit cuDriverGetVersion cuGetErrorName cuGetErrorString;
+            device: cuDeviceGet cuDeviceGetCount cuDeviceGetName cuDeviceGetUuid cuDeviceGetUuid_v2
+                cuDeviceTotalMem_v2 cuDeviceGetAttribute cuDeviceGetPCIBusId cuDeviceComputeCapability
+                cuDeviceCanAccessPeer;
+            context: cuDevicePrimaryCtxRetain cuDevicePrimaryCtxRelease_v2 cuDevicePrimaryCtxReset_v2
+                cuDevicePrimaryCtxSetFlags_v2 cuDevicePrimaryCtxGetState cuCtxCreate_v2 cuCtxDestroy_v2
+                cuCtxPushCurrent_v2 cuCtxPopCurrent_v2 cuCtxSetCurrent cuCtxGetCurrent cuCtxGetDevice
+                cuCtxGetFlags cuCtxSynchronize cuCtxGetApiVersion cuCtxGetLimit cuCtxSetLimit
+                cuCtxGetStreamPriorityRange cuCtxGetCacheConfig cuCtxSetCacheConfig cuCtxGetSharedMemConfig
+                cuCtxSetSharedMemConfig;
+            modules: cuModuleLoad cuModuleLoadData cuModuleLoadDataEx cuModuleUnload cuModuleGetFunction
+                cuModuleGetGlobal_v2;
+            memory: cuMemGetInfo_v2 cuMemAlloc_v2 cuMemFree_v2 cuMemAllocAsync cuMemFreeAsync cuMemAllocHost_v2
+                cuMemHostAlloc cuMemFreeHost cuMemGetAddressRange_v2 cuMemsetD8_v2 cuMemsetD16_v2 cuMemsetD32_v2
+                cuMemsetD8Async cuMemsetD16Async cuMemsetD32Async;
+            copies: cuMemcpyHtoD_v2 cuMemcpyDtoH_v2 cuMemcpyDtoD_v2 cuMemcpyHtoDAsync_v2 cuMemcpyDtoHAsync_v2
+                cuMemcpyDtoDAsync_v2;
+            streams: cuStreamCreate cuStreamCreateWithPriority cuStreamDestroy_v2 cuStreamSynchronize cuStreamQuery
+                cuStreamWaitEvent cuStreamGetFlags cuStreamGetPriority cuStreamGetCtx cuLaunchHostFunc;
+            events: cuEventCreate cuEventDestroy_v2 cuEventRecord cuEventQuery cuEventSynchronize
+                cuEventElapsedTime;
+            launching: cuLaunchKernel cuFuncGetAttribute cuFuncSetAttribute cuFuncSetCacheConfig
+                cuFuncSetSharedMemConfig cuFuncGetModule cuOccupancyMaxActiveBlocksPerMultiprocessor
+                cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags;
+        }
+    };
+}
+
 macro_rules! functions {
     ($($module:ident: $($name:ident)*;)*) => {
         /// The driver function of a name, to be called with the signature that `cuda.h` gives it; None for
@@ -46,29 +79,4 @@ macro_rules! functions {
     };
 }
 
-functions! {
-    init: cuInit cuDriverGetVersion cuGetErrorName cuGetErrorString;
-    device: cuDeviceGet cuDeviceGetCount cuDeviceGetName cuDeviceGetUuid cuDeviceGetUuid_v2
-        cuDeviceTotalMem_v2 cuDeviceGetAttribute cuDeviceGetPCIBusId cuDeviceComputeCapability
-        cuDeviceCanAccessPeer;
-    context: cuDevicePrimaryCtxRetain cuDevicePrimaryCtxRelease_v2 cuDevicePrimaryCtxReset_v2
-        cuDevicePrimaryCtxSetFlags_v2 cuDevicePrimaryCtxGetState cuCtxCreate_v2 cuCtxDestroy_v2
-        cuCtxPushCurrent_v2 cuCtxPopCurrent_v2 cuCtxSetCurrent cuCtxGetCurrent cuCtxGetDevice
-        cuCtxGetFlags cuCtxSynchronize cuCtxGetApiVersion cuCtxGetLimit cuCtxSetLimit
-        cuCtxGetStreamPriorityRange cuCtxGetCacheConfig cuCtxSetCacheConfig cuCtxGetSharedMemConfig
-        cuCtxSetSharedMemConfig;
-    modules: cuModuleLoad cuModuleLoadData cuModuleLoadDataEx cuModuleUnload cuModuleGetFunction
-        cuModuleGetGlobal_v2;
-    memory: cuMemGetInfo_v2 cuMemAlloc_v2 cuMemFree_v2 cuMemAllocAsync cuMemFreeAsync cuMemAllocHost_v2
-        cuMemHostAlloc cuMemFreeHost cuMemGetAddressRange_v2 cuMemsetD8_v2 cuMemsetD16_v2 cuMemsetD32_v2
-        cuMemsetD8Async cuMemsetD16Async cuMemsetD32Async;
-    copies: cuMemcpyHtoD_v2 cuMemcpyDtoH_v2 cuMemcpyDtoD_v2 cuMemcpyHtoDAsync_v2 cuMemcpyDtoHAsync_v2
-        cuMemcpyDtoDAsync_v2;
-    streams: cuStreamCreate cuStreamCreateWithPriority cuStreamDestroy_v2 cuStreamSynchronize cuStreamQuery
-        cuStreamWaitEvent cuStreamGetFlags cuStreamGetPriority cuStreamGetCtx cuLaunchHostFunc;
-    events: cuEventCreate cuEventDestroy_v2 cuEventRecord cuEventQuery cuEventSynchronize
-        cuEventElapsedTime;
-    launching: cuLaunchKernel cuFuncGetAttribute cuFuncSetAttribute cuFuncSetCacheConfig
-        cuFuncSetSharedMemConfig cuFuncGetModule cuOccupancyMaxActiveBlocksPerMultiprocessor
-        cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags;
-}
+for_each_function!(functions);

@@ -228,8 +228,7 @@ pub(crate) fn synchronize_stream(stream: &Owned<sys::CUstream>) -> Result<(), Er
 }
 
 /// # Safety
-/// The arguments are what the function takes, in number, order and type; and what it does with them, at whatever
-/// time the stream gets to it, is defined.
+/// As for [`launch_on`].
 pub(crate) unsafe fn launch(
     stream: &Owned<sys::CUstream>,
     function: &FunctionHandle,
@@ -238,11 +237,25 @@ pub(crate) unsafe fn launch(
     arguments: &[Argument<'_>],
 ) -> Result<(), Error> {
     same_context(function.context(), stream.context())?;
+    // SAFETY: the stream exists; the rest is the caller's.
+    unsafe { launch_on(stream.raw(), function, name, shape, arguments) }
+}
+
+/// # Safety
+/// The stream exists, or is one of the default streams. The arguments are what the function takes, in number, order
+/// and type; and what it does with them, at whatever time the stream gets to it, is defined.
+pub(crate) unsafe fn launch_on(
+    stream: sys::CUstream,
+    function: &FunctionHandle,
+    name: &str,
+    shape: Launch,
+    arguments: &[Argument<'_>],
+) -> Result<(), Error> {
     let mut pointers: Vec<*mut c_void> = arguments.iter().map(Argument::as_ptr).collect();
     let ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]) = (shape.grid, shape.block);
-    stream.context().within(|| {
-        // SAFETY: the function and the stream exist and share a context; the driver reads as many pointers as the
-        // function has parameters, and copies what they point to before it returns; the rest is the caller's.
+    function.context().within(|| {
+        // SAFETY: the function exists and its context is current; the driver reads as many pointers as the function
+        // has parameters, and copies what they point to before it returns; the rest is the caller's.
         unsafe {
             call!(cuLaunchKernel(
                 function.raw(),
@@ -253,7 +266,7 @@ pub(crate) unsafe fn launch(
                 block_y,
                 block_z,
                 shape.shared_bytes,
-                stream.raw(),
+                stream,
                 pointers.as_mut_ptr(),
                 std::ptr::null_mut(),
             ))

@@ -44,6 +44,27 @@ impl<const WORDS: usize> Words<WORDS> {
         }
     }
 
+    /// Word `index`, or zero if there is none.
+    #[inline(always)]
+    pub fn get(self, index: u32) -> u32 {
+        if (index as usize) < WORDS {
+            let address = self.address + 4 * index;
+            gpu_only!((address), {
+                let value: u32;
+                // SAFETY: the word belongs to the memory that `at` was promised.
+                unsafe {
+                    core::arch::asm!(
+                        "ld.shared.b32 {}, [{}];", out(reg32) value, in(reg32) address,
+                        options(pure, readonly, nostack)
+                    );
+                }
+                value
+            })
+        } else {
+            0
+        }
+    }
+
     /// Words `4 * index` to `4 * index + 3`, or zeros if there are none.
     #[inline(always)]
     pub fn get4(self, index: u32) -> [u32; 4] {

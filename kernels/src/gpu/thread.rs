@@ -2,6 +2,7 @@
 
 intrinsic!("llvm.nvvm.read.ptx.sreg.tid.x", tid_x() -> u32);
 intrinsic!("llvm.nvvm.read.ptx.sreg.ctaid.x", ctaid_x() -> u32);
+intrinsic!("llvm.nvvm.read.ptx.sreg.ctaid.y", ctaid_y() -> u32);
 intrinsic!("llvm.nvvm.barrier0", barrier0());
 
 /// The thread's index in its block.
@@ -16,6 +17,13 @@ pub fn thread_idx_x() -> u32 {
 pub fn block_idx_x() -> u32 {
     // SAFETY: reads a special register.
     gpu_only!((), unsafe { ctaid_x() })
+}
+
+/// The block's index in the second dimension of the grid.
+#[inline(always)]
+pub fn block_idx_y() -> u32 {
+    // SAFETY: reads a special register.
+    gpu_only!((), unsafe { ctaid_y() })
 }
 
 /// Waits until all threads of the block are here; what they wrote before is then visible to all of them.

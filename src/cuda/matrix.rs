@@ -1,0 +1,175 @@
+//! Weights in the memory of a CUDA device, and products with them.
+
+use std::fmt;
+use std::time::Duration;
+
+use warpdot_formats::{ActivationBlock, FloatType, GgmlType, RUN};
+use warpdot_host::{Argument, Buffer, CUdeviceptr, CUstream};
+use warpdot_kernels::launch::Family;
+
+use super::device::{Cuda, Staging, operation, sized};
+use super::kernels::{LoadedKernel, matmul};
+use super::{Product, Tensor, Workspace};
+use crate::device::Shape;
+use crate::kernel::Operation;
+use crate::{Error, QuantizedMatrix};
+
+/// Weights in ggml's layout, and the kernels that multiply by them.
+pub(crate) struct CudaMatrix {
+    cuda: Cuda,
+    ty: GgmlType,
+    weights: Buffer<u8>,
+    quantize: LoadedKernel,
+    /// For the fewest rows of activations first.
+    matmul: Vec<LoadedKernel>,
+}
+
+/// How many bytes m rows of activations take.
+pub(super) fn workspace_bytes(m: usize, k: usize) -> Option<usize> {
+    m.checked_mul(k / RUN)?.checked_mul(size_of::<ActivationBlock>())
+}
+
+impl CudaMatrix {
+    pub(crate) fn upload(cuda: &Cuda, matrix: &QuantizedMatrix) -> Result<Self, Error> {
+        let loader = cuda.loader();
+        let mut weights = cuda.context().alloc(matrix.bytes().len())?;
+        weights.write(matrix.bytes())?;
+        Ok(Self {
+            cuda: cuda.clone(),
+            ty: matrix.ty(),
+            weights,
+            quantize: loader.load_only(Family::Quantize, None)?,
+            matmul: matmul(matrix.ty()).map(|kernel| loader.load(kernel)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    pub(super) fn cuda(&self) -> &Cuda {
+        &self.cuda
+    }
+
+    pub(super) fn weights(&self) -> &Buffer<u8> {
+        &self.weights
+    }
+
+    /// The preferred kernel of an operation for m rows of activations.
+    pub(super) fn kernel(&self, operation: Option<Operation>, m: usize) -> Result<&LoadedKernel, Error> {
+        let suits = |loaded: &&LoadedKernel| {
+            let found = self::operation(loaded.kernel);
+            m <= loaded.kernel.columns as usize && (operation.is_none() || found == operation)
+        };
+        let reason = || format!("none for m = {m} and {}", self.ty);
+        self.matmul.iter().find(suits).ok_or_else(|| Error::NoKernels { reason: reason() })
+    }
+
+    /// Queues the quantization of X and returns where it will be, in the workspace.
+    ///
+    /// # Safety
+    /// As for [`DeviceMatrix::enqueue`](crate::DeviceMatrix::enqueue).
+    pub(super) unsafe fn enqueue_quantize(
+        &self,
+        stream: CUstream,
+        product: &Product,
+        shape: Shape,
+    ) -> Result<CUdeviceptr, Error> {
+        let Shape { m, n, k } = shape;
+        let bytes = workspace_bytes(m, k).ok_or(Error::Overflow { m, n, k })?;
+        let activations = product.workspace.address(bytes)?;
+        let (x, size) = (product.x(k)?, self.quantize.size(shape)?);
+        // `size` has checked that they fit.
+        let (runs, blocks) = ((k / RUN) as u32, (m * (k / RUN)) as u32);
+        let arguments = [Argument::value(&x), Argument::pointer(activations), runs.into(), blocks.into()];
+        // SAFETY: the kernel takes these arguments, reads m x k activations and writes as many blocks as the workspace
+        // was just checked to hold.
+        unsafe { self.quantize.launch(stream, size, &arguments) }?;
+        Ok(activations)
+    }
+
+    /// Queues a product by the preferred kernel, of an operation if one is given.
+    ///
+    /// # Safety
+    /// As for [`DeviceMatrix::enqueue`](crate::DeviceMatrix::enqueue). The weights are n x k.
+    pub(super) unsafe fn enqueue(
+        &self,
+        stream: CUstream,
+        operation: Option<Operation>,
+        product: &Product,
+        shape: Shape,
+    ) -> Result<(), Error> {
+        let Shape { m, n, k } = shape;
+        let ending = product.ending(m, n)?;
+        let kernel = self.kernel(operation, m)?;
+        let size = kernel.size(shape)?;
+        // SAFETY: the caller's.
+        let activations = unsafe { self.enqueue_quantize(stream, product, shape) }?;
+        let [m, n, k] = [m, n, k].map(|size| Argument::from(size as u32)); // `size` has checked that they fit
+        let (weights, x) = ((&self.weights).into(), Argument::pointer(activations));
+        // SAFETY: the kernel takes these arguments, reads n x k weights and the activations that the quantization
+        // leaves earlier in the stream, and accesses the m x n elements of the tensors that the caller vouches for.
+        unsafe { kernel.launch(stream, size, &[weights, x, Argument::value(&ending), m, n, k]) }
+    }
+
+    /// Computes y = x · Wᵀ, slices of the shape's sizes, and returns the time of the kernels.
+    pub(crate) fn matmul(
+        &self,
+        operation: Operation,
+        shape: Shape,
+        x: &[f32],
+        y: &mut [f32],
+    ) -> Result<Duration, Error> {
+        let Shape { m, n, k } = shape;
+        let mut staging = self.cuda.staging();
+        let Staging { stream, start, end, x: x_slot, workspace, y: y_slot, .. } = &mut *staging;
+        let context = self.cuda.context();
+        let x_buffer = sized(x_slot, context, x.len())?;
+        let bytes = workspace_bytes(m, k).ok_or(Error::Overflow { m, n, k })?;
+        let workspace = sized(workspace, context, bytes)?;
+        let y_buffer = sized(y_slot, context, y.len())?;
+        x_buffer.write(x)?;
+        let product = Product::new(
+            Tensor::new(x_buffer.as_raw(), FloatType::F32, m, k),
+            Tensor::new(y_buffer.as_raw(), FloatType::F32, m, n),
+            Workspace { pointer: workspace.as_raw(), bytes },
+        );
+        let queued = (|| {
+            start.record(stream)?;
+            // SAFETY: the buffers have these sizes, are this product's alone while the staging area is locked, and live
+            // until the stream is done.
+            unsafe { self.enqueue(stream.as_raw(), Some(operation), &product, shape) }?;
+            Ok::<_, Error>(end.record(stream)?)
+        })();
+        // Whatever was queued uses the buffers: wait for it also when the rest could not be queued.
+        let done = stream.synchronize();
+        queued?;
+        done?;
+        y_buffer.read(y)?;
+        Ok(end.elapsed_since(start)?)
+    }
+
+    /// Writes the rows `ids`, all of which there are, to `out`, which has k numbers for each.
+    pub(crate) fn rows(&self, shape: Shape, ids: &[u32], out: &mut [f32]) -> Result<(), Error> {
+        let Shape { m, n, k } = shape;
+        let kernel = self.cuda.loader().load_only(Family::Rows, Some(self.ty))?;
+        let size = kernel.size(shape)?;
+        let mut staging = self.cuda.staging();
+        let Staging { stream, ids: ids_slot, y: rows_slot, .. } = &mut *staging;
+        let context = self.cuda.context();
+        let ids_buffer = sized(ids_slot, context, ids.len())?;
+        let rows = sized(rows_slot, context, out.len())?;
+        ids_buffer.write(ids)?;
+        let [m, n, k] = [m, n, k].map(|size| Argument::from(size as u32)); // `size` has checked that they fit
+        let arguments = [(&self.weights).into(), (&*ids_buffer).into(), (&mut *rows).into(), m, n, k];
+        // SAFETY: the kernel takes these arguments, reads n x k weights and m ids, skips rows that there are not, and
+        // writes m x k weights. The buffers live until the stream is done.
+        let queued = unsafe { kernel.launch(stream.as_raw(), size, &arguments) };
+        let done = stream.synchronize();
+        queued?;
+        done?;
+        Ok(rows.read(out)?)
+    }
+}
+
+impl fmt::Debug for CudaMatrix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CudaMatrix({} bytes of {} on {})", self.weights.len(), self.ty, self.cuda.id())
+    }
+}
