@@ -1,11 +1,11 @@
 //! Weights of whole matrices become floating-point numbers, in parallel, by the unpacking that products use.
 
 use half::{bf16, f16};
-use rayon::prelude::*;
 use warpdot_formats::{Format, FormatVisitor, GgmlType, RUN};
 
 use crate::bytes::{blocks_of_bytes, expect_length};
 use crate::isa::{Line, OCTET, Scales, Simd, SimdVisitor, octet_blocks, padded_octet, streaming};
+use crate::parallel::for_each_chunk;
 use crate::{Error, Isa};
 
 /// Weights in an octet.
@@ -129,15 +129,18 @@ impl<F: Format, T: Float> SimdVisitor for Dequantize<'_, F, T> {
 
     fn visit<I: Simd>(self, isa: I) {
         let (task, large) = (task_weights(self.out.len()), size_of_val(self.out) >= LARGE);
-        let work = |(out, blocks): (&mut [T], &[F])| match large {
-            true => dequantize_past_caches(isa, blocks, out),
-            false => dequantize_piece(isa, blocks, out),
+        let Self { blocks, out } = self;
+        let work = |index: usize, out: &mut [T]| {
+            let blocks = &blocks[index * (task / F::WEIGHTS)..][..out.len() / F::WEIGHTS];
+            match large {
+                true => dequantize_past_caches(isa, blocks, out),
+                false => dequantize_piece(isa, blocks, out),
+            }
         };
-        if self.out.len() <= task {
-            work((self.out, self.blocks));
+        if out.len() <= task {
+            work(0, out);
         } else {
-            let blocks = self.blocks.par_chunks(task / F::WEIGHTS);
-            self.out.par_chunks_mut(task).zip(blocks).for_each(work);
+            for_each_chunk(out, task, 1, &work);
         }
     }
 }

@@ -1,10 +1,10 @@
 //! What happens to products before they are stored, as [`warpdot_formats::epilogue`] defines it.
 
-use rayon::prelude::*;
 use warpdot_formats::epilogue::{Activation, Operands};
 
 use crate::bytes::expect_length;
 use crate::isa::{IsaVisitor, Lanes, Vectorize};
+use crate::parallel::for_each_chunk;
 use crate::tensor::{NumbersMut, Plain, Tensor, TensorMut};
 use crate::{Error, Isa};
 
@@ -124,46 +124,52 @@ impl IsaVisitor for StoreAll<'_> {
     fn visit<I: Lanes>(self, isa: I) {
         let Self { epilogue, products, y } = self;
         let n = y.columns();
-        let pieces = |row: usize| std::iter::once(&products[row * n..][..n]);
-        Ending { epilogue, at_once: 1, pieces }.store(isa, y);
+        store_rows(isa, epilogue, 1, y, &|row, store| store(&products[row * n..][..n]));
     }
 }
 
-/// Products that wait to be stored: `pieces` of a row, one after the other, at most `at_once` rows to a task.
-pub(crate) struct Ending<'a, P> {
-    pub(crate) epilogue: &'a Epilogue<'a>,
-    pub(crate) at_once: usize,
-    pub(crate) pieces: P,
-}
+/// Takes the products of a row, one piece after the other.
+type Store<'a> = &'a mut dyn FnMut(&[f32]);
 
-impl<'p, P, Pieces> Ending<'_, P>
-where
-    P: Fn(usize) -> Pieces + Sync,
-    Pieces: Iterator<Item = &'p [f32]>,
-{
-    /// Stores all rows of Y.
-    pub(crate) fn store<I: Vectorize>(&self, isa: I, y: TensorMut) {
-        let (columns, stride) = (y.columns(), y.stride);
-        match y.numbers {
-            NumbersMut::F32(y) => self.store_rows(isa, y, columns, stride),
-            NumbersMut::F16(y) => self.store_rows(isa, y, columns, stride),
-            NumbersMut::Bf16(y) => self.store_rows(isa, y, columns, stride),
-        }
-    }
-
-    fn store_rows<I: Vectorize, T: Plain>(&self, isa: I, y: &mut [T], columns: usize, stride: usize) {
-        let rows = y.par_chunks_mut(stride).with_min_len(self.at_once).enumerate();
-        rows.for_each(|(row, y)| {
-            let mut first = 0;
-            for products in (self.pieces)(row) {
-                let y = &mut y[first..columns.min(first + products.len())];
-                isa.vectorize(
-                    #[inline(always)]
-                    || self.epilogue.apply(row, first, &products[..y.len()], y),
-                );
-                first += y.len();
-            }
+/// Stores all rows of Y, of which `pieces` hands out the products, at least `at_once` rows to a task. The last piece
+/// may go on after the end of the row.
+pub(crate) fn store_rows<I: Vectorize>(
+    isa: I,
+    epilogue: &Epilogue,
+    at_once: usize,
+    y: TensorMut,
+    pieces: &(dyn Fn(usize, Store) + Sync),
+) {
+    fn rows<I: Vectorize, T: Plain>(
+        isa: I,
+        epilogue: &Epilogue,
+        row: usize,
+        y: &mut [T],
+        pieces: &(dyn Fn(usize, Store) + Sync),
+    ) {
+        let mut first = 0;
+        pieces(row, &mut |products| {
+            let end = y.len().min(first + products.len());
+            let y = &mut y[first..end];
+            isa.vectorize(
+                #[inline(always)]
+                || epilogue.apply(row, first, &products[..y.len()], y),
+            );
+            first = end;
         });
+    }
+    let (columns, stride) = (y.columns(), y.stride);
+    macro_rules! store {
+        ($y:ident) => {
+            for_each_chunk($y, stride, at_once, &|row, y| {
+                rows(isa, epilogue, row, &mut y[..columns], pieces);
+            })
+        };
+    }
+    match y.numbers {
+        NumbersMut::F32(y) => store!(y),
+        NumbersMut::F16(y) => store!(y),
+        NumbersMut::Bf16(y) => store!(y),
     }
 }
 
@@ -175,25 +181,21 @@ pub(crate) fn store_row<I: Vectorize>(
     products: &[f32],
     strip: usize,
 ) {
-    fn strips<I: Vectorize, T: Plain>(
-        isa: I,
-        epilogue: &Epilogue,
-        y: &mut [T],
-        products: &[f32],
-        strip: usize,
-    ) {
-        let strips = y.par_chunks_mut(strip).zip(products.par_chunks(strip)).enumerate();
-        strips.for_each(|(index, (y, products))| {
-            isa.vectorize(
-                #[inline(always)]
-                || epilogue.apply(0, index * strip, products, y),
-            );
-        });
-    }
     let columns = y.columns();
+    macro_rules! store {
+        ($y:ident) => {
+            for_each_chunk(&mut $y[..columns], strip, 1, &|index, y| {
+                let first = index * strip;
+                isa.vectorize(
+                    #[inline(always)]
+                    || epilogue.apply(0, first, &products[first..][..y.len()], y),
+                );
+            })
+        };
+    }
     match y.numbers {
-        NumbersMut::F32(y) => strips(isa, epilogue, &mut y[..columns], products, strip),
-        NumbersMut::F16(y) => strips(isa, epilogue, &mut y[..columns], products, strip),
-        NumbersMut::Bf16(y) => strips(isa, epilogue, &mut y[..columns], products, strip),
+        NumbersMut::F32(y) => store!(y),
+        NumbersMut::F16(y) => store!(y),
+        NumbersMut::Bf16(y) => store!(y),
     }
 }

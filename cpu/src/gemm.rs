@@ -220,6 +220,7 @@ impl<I: Lanes> Operands<'_, I> {
     }
 
     /// [`fold`](warpdot_formats::reproducible::fold) of all chains.
+    #[inline(never)] // or there would be one for each format after all
     fn fold<const HALVES: bool, const OFFSETS: bool, const WIDE: bool, const VECTORS: usize>(
         &self,
         products: &mut [[Products; VECTORS]],

@@ -33,6 +33,7 @@ pub mod isa;
 mod kernel;
 mod matmul;
 mod pack;
+mod parallel;
 mod quantize;
 mod tensor;
 

@@ -1,13 +1,13 @@
 //! Products of whole matrices: checks, and the division of the work among threads.
 
-use rayon::prelude::*;
 use warpdot_formats::{Format, FormatVisitor, GgmlType, Numerics, RUN};
 
 use crate::activations::{ActivationRun, Weighing};
 use crate::bytes::{blocks_of_bytes, expect_length};
-use crate::epilogue::{Ending, Epilogue, store_row};
+use crate::epilogue::{Epilogue, store_row, store_rows};
 use crate::isa::{IsaVisitor, Lanes, ROWS};
 use crate::pack::{PackedMatrix, Weights};
+use crate::parallel::for_each_chunk;
 use crate::tensor::{NumbersMut, Tensor, TensorMut};
 use crate::{Error, Isa, Kernel, Routine, gemm, gemv};
 
@@ -308,15 +308,17 @@ impl<F: Format> Multiply<'_, F> {
 
         let weighing = Weighing::of::<I, F>();
         let activations = grown(&mut workspace.activations, m * runs, ActivationRun::ZERO);
-        let tiles = activations.par_chunks_mut(columns * runs).with_min_len(at_once).enumerate();
-        tiles.for_each(|(index, tile)| gemv::quantize(isa, weighing, x, index * columns, tile));
+        for_each_chunk(activations, columns * runs, at_once, &|index, tile| {
+            gemv::quantize(isa, weighing, x, index * columns, tile);
+        });
 
         let activations = &*activations;
         let multiply = |products: &mut [f32]| {
-            let tiles = activations.par_chunks(columns * runs).zip(products.par_chunks_mut(columns * n));
-            tiles.with_min_len(at_once).for_each(|(activations, products)| {
-                let columns = activations.len() / runs;
-                products.par_chunks_mut(columns * strip).enumerate().for_each(|(index, products)| {
+            for_each_chunk(products, columns * n, at_once, &|tile, products| {
+                let first = tile * columns;
+                let columns = products.len() / n;
+                let activations = &activations[first * runs..][..columns * runs];
+                for_each_chunk(products, columns * strip, 1, &|index, products| {
                     let first = index * strip / ROWS;
                     multiply_strip(isa, &weights, first, activations, columns, products);
                 });
@@ -334,16 +336,14 @@ impl<F: Format> Multiply<'_, F> {
                     return store_row(isa, &epilogue, y, products, strip);
                 }
                 let products = &*products;
-                let pieces = |row: usize| {
-                    let of_tile = &products[row / columns * columns * n..];
-                    let columns_there = columns.min(m - row / columns * columns);
-                    let of_tile = &of_tile[..columns_there * n];
-                    of_tile.chunks(columns_there * strip).map(move |strip| {
-                        let width = strip.len() / columns_there;
-                        &strip[row % columns * width..][..width]
-                    })
-                };
-                Ending { epilogue: &epilogue, at_once, pieces }.store(isa, y);
+                store_rows(isa, &epilogue, at_once, y, &|row, store| {
+                    let first = row / columns * columns;
+                    let there = columns.min(m - first);
+                    for strip in products[first * n..][..there * n].chunks(there * strip) {
+                        let width = strip.len() / there;
+                        store(&strip[(row - first) * width..][..width]);
+                    }
+                });
             }
         }
     }
@@ -359,19 +359,21 @@ impl<F: Format> Multiply<'_, F> {
 
         let weighing = Weighing::of::<I, F>();
         let activations = grown(&mut workspace.runs, tiles * runs, gemm::Activations::ZERO);
-        let of_tiles = activations.par_chunks_mut(runs).with_min_len(at_once).enumerate();
-        of_tiles.for_each(|(index, tile)| gemm::quantize(isa, weighing, x, index * gemm::COLUMNS, tile));
+        for_each_chunk(activations, runs, at_once, &|index, tile| {
+            gemm::quantize(isa, weighing, x, index * gemm::COLUMNS, tile);
+        });
 
         let activations = &*activations;
         let products = grown(&mut workspace.tiles, groups * tiles, gemm::NO_PRODUCTS);
-        products.par_chunks_mut(strip * tiles).enumerate().for_each(|(index, products)| {
+        for_each_chunk(products, strip * tiles, 1, &|index, products| {
             let first = index * strip;
             gemm::multiply(isa, weights, first..groups.min(first + strip), activations, products);
         });
 
         let products = &*products;
-        let pieces = |row| gemm::pieces::<I>(products, tiles, row);
-        Ending { epilogue: &epilogue, at_once, pieces }.store(isa, y);
+        store_rows(isa, &epilogue, at_once, y, &|row, store| {
+            gemm::pieces::<I>(products, tiles, row).for_each(store);
+        });
     }
 }
 

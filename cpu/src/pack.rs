@@ -6,11 +6,11 @@
 //! read in order, and every line is aligned. Not a bit is changed, and none is added unless the blocks of a row are too
 //! few to fill the last of these lines.
 
-use rayon::prelude::*;
 use warpdot_formats::{Format, FormatVisitor, GgmlType};
 
 use crate::bytes::{blocks_of_bytes, expect_length};
 use crate::isa::{BlocksOfRows, Isa, IsaVisitor, Lanes, ROWS, RowWords};
+use crate::parallel::for_each_chunk;
 use crate::{Error, Problem};
 
 /// Lines that are packed at once when rows are packed as they are needed.
@@ -349,8 +349,8 @@ impl<F: Format> IsaVisitor for PackGroups<'_, F> {
 
     fn visit<I: Lanes>(self, isa: I) {
         let Self { blocks, row_blocks, lines } = self;
-        let groups = lines.par_chunks_exact_mut(self::lines::<F>(row_blocks));
-        groups.zip(blocks.par_chunks_exact(ROWS * row_blocks)).for_each(|(lines, blocks)| {
+        for_each_chunk(lines, self::lines::<F>(row_blocks), 1, &|group, lines| {
+            let blocks = &blocks[group * ROWS * row_blocks..][..ROWS * row_blocks];
             isa.vectorize(
                 #[inline(always)]
                 || pack(isa, blocks, row_blocks, 0, lines),

@@ -1,12 +1,12 @@
 //! Weights become blocks, in parallel, by the code of [`warpdot_formats`] compiled for an instruction set.
 
-use rayon::prelude::*;
 use warpdot_formats::{Equal, Format, FormatVisitor, GgmlType, PerWeight};
 
 use crate::bytes::expect_length;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::Avx2;
 use crate::isa::Simd;
+use crate::parallel::for_each_chunk;
 use crate::{Error, Isa};
 
 /// As many weights are a task for a thread, or one block.
@@ -106,33 +106,33 @@ struct Quantize<'a, F> {
 
 impl<F: Format> Quantize<'_, F> {
     fn with<I: Simd>(self, isa: I) {
+        let Self { weights, importance, blocks } = self;
         let task = (TASK / F::WEIGHTS).max(1);
-        let tasks = self.blocks.par_chunks_mut(task).zip(self.weights.par_chunks(task * F::WEIGHTS));
-        match self.importance {
-            None => tasks.for_each(|(blocks, weights)| {
-                isa.vectorize(
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(blocks);
+        for_each_chunk(bytes, task * size_of::<F>(), 1, &|index, bytes| {
+            let blocks: &mut [F] = bytemuck::cast_slice_mut(bytes);
+            let before = index * task;
+            let weights = weights[before * F::WEIGHTS..].chunks_exact(F::WEIGHTS);
+            match importance {
+                None => isa.vectorize(
                     #[inline(always)]
                     || {
-                        for (block, weights) in blocks.iter_mut().zip(weights.chunks_exact(F::WEIGHTS)) {
+                        for (block, weights) in blocks.iter_mut().zip(weights) {
                             *block = F::quantize_with(weights, Equal);
                         }
                     },
-                );
-            }),
-            Some(importance) => tasks.enumerate().for_each(|(i, (blocks, weights))| {
-                let before = i * task;
-                isa.vectorize(
+                ),
+                Some(importance) => isa.vectorize(
                     #[inline(always)]
                     || {
-                        let weights = weights.chunks_exact(F::WEIGHTS);
                         for (i, (block, weights)) in blocks.iter_mut().zip(weights).enumerate() {
                             let column = (before + i) * F::WEIGHTS % importance.len();
                             let importance = PerWeight::new(&importance[column..][..F::WEIGHTS]);
                             *block = F::quantize_with(weights, importance);
                         }
                     },
-                );
-            }),
-        }
+                ),
+            }
+        });
     }
 }
