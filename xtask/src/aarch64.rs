@@ -59,7 +59,7 @@ fn compiler() -> Result<PathBuf> {
     let active = PathBuf::from(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     let find =
         || [active.as_path(), Path::new(toolchain::DISTRIBUTION)].into_iter().find(|rustc| has_target(rustc));
-    let ways = [("rustup", (|| setup::rustup(TARGET)) as fn() -> Result<()>), ("apt-get", distribution)];
+    let ways: [setup::Way; 2] = [("rustup", || setup::rustup(TARGET)), ("apt-get", distribution)];
     let rustc = find().or_else(|| {
         println!("No Rust compiler here has the target {TARGET} yet.");
         setup::get(&ways, find)

@@ -19,14 +19,17 @@ pub(crate) fn run() -> Result<()> {
         Err(reasons) => reasons,
     };
     println!("No Rust compiler here can make PTX yet ({reasons}).");
-    let ways = [("rustup", (|| rustup(TARGET)) as fn() -> Result<()>), ("apt-get", distribution)];
+    let ways: [Way; 2] = [("rustup", || rustup(TARGET)), ("apt-get", distribution)];
     let toolchain = get(&ways, || find().ok()?.ok()).with_context(advice)?;
     println!("{}.", describe(&toolchain));
     Ok(())
 }
 
+/// A way to get something, and who does it.
+pub(crate) type Way = (&'static str, fn() -> Result<()>);
+
 /// Tries one way after the other to get something, until `find` finds it.
-pub(crate) fn get<T>(ways: &[(&str, fn() -> Result<()>)], find: impl Fn() -> Option<T>) -> Option<T> {
+pub(crate) fn get<T>(ways: &[Way], find: impl Fn() -> Option<T>) -> Option<T> {
     ways.iter().find_map(|(way, get)| match get() {
         Ok(()) => find(),
         Err(error) => {
