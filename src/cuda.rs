@@ -44,6 +44,7 @@ mod enqueue;
 mod experts;
 mod kernels;
 mod matrix;
+mod packed;
 mod product;
 
 pub use experts::Experts;

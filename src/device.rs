@@ -202,7 +202,7 @@ enum Weights {
 }
 
 /// The sizes of a product Y\[m, n\] = X\[m, k\] · W\[n, k\]ᵀ, none of them zero, and whose product fits a `usize`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) m: usize,
     pub(crate) n: usize,
