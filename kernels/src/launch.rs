@@ -64,7 +64,7 @@ impl Family {
 /// | family | arguments |
 /// |---|---|
 /// | `Quantize` | `x: View, out: *mut ActivationBlock, runs: u32, blocks: u32`, with k / 32 runs in a row |
-/// | `Pack` | `blocks: *const Block, w: *mut u32, first: u32, m, n, k`, for m of n rows from `first`, a multiple of 32, on, up to a multiple of 32 or the last |
+/// | `Pack` | `blocks: *const Block, w: *mut u32, first: u32, m, n, k`, for whole tiles of n rows, from row `first` on |
 /// | `Gemv`, `Gemm` | `w: *const u32, x: *const ActivationBlock, ending: Ending, m, n, k` |
 /// | `GemvId` | the same with `ids: *const u32` before and `experts: u32, repeat: u32` after `ending: Ending, m, n, k` |
 /// | `Rows` | `w: *const u32, ids: *const u32, out: *mut f32, m, n, k`, for m of n rows |
