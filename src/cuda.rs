@@ -53,3 +53,4 @@ pub use warpdot_host::{Buffer, CUcontext, CUdeviceptr, CUstream, Context, Event,
 
 pub(crate) use device::Cuda;
 pub(crate) use matrix::CudaMatrix;
+pub(crate) use packed::packed_bytes;

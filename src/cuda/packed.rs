@@ -90,6 +90,11 @@ unsafe fn pack(
     unsafe { kernel.launch(stream.as_raw(), size, &arguments) }
 }
 
+/// The bytes that a matrix takes once it is packed.
+pub(crate) fn packed_bytes(matrix: &QuantizedMatrix) -> Result<usize, Error> {
+    Ok(packed_words(matrix.ty(), matrix.rows(), matrix.columns())? * size_of::<u32>())
+}
+
 /// The words that a packed matrix has.
 fn packed_words(ty: GgmlType, n: usize, k: usize) -> Result<usize, Error> {
     struct Words {
