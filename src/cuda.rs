@@ -44,6 +44,7 @@ mod enqueue;
 mod experts;
 mod kernels;
 mod matrix;
+mod packed;
 mod product;
 
 pub use experts::Experts;
@@ -52,3 +53,4 @@ pub use warpdot_host::{Buffer, CUcontext, CUdeviceptr, CUstream, Context, Event,
 
 pub(crate) use device::Cuda;
 pub(crate) use matrix::CudaMatrix;
+pub(crate) use packed::packed_bytes;

@@ -128,15 +128,16 @@ impl Device {
         }
     }
 
-    /// The bytes that a matrix takes in the device's memory once it is [uploaded](Self::upload).
-    pub fn packed_size(&self, matrix: &QuantizedMatrix) -> usize {
+    /// The bytes that a matrix takes in the device's memory once it is [uploaded](Self::upload): as many as its own, or
+    /// a few more where rows or blocks do not fill the device's groups of them.
+    ///
+    /// # Errors
+    /// If the device has no kernel for a matrix that large.
+    pub fn packed_size(&self, matrix: &QuantizedMatrix) -> Result<usize, Error> {
         match &self.0 {
-            Backend::Cpu(_) => {
-                let size = PackedMatrix::size(matrix.ty(), matrix.rows(), matrix.columns());
-                size.expect("a matrix's shape has been checked")
-            }
+            Backend::Cpu(_) => Ok(PackedMatrix::size(matrix.ty(), matrix.rows(), matrix.columns())?),
             #[cfg(feature = "cuda")]
-            Backend::Cuda(_) => matrix.bytes().len(),
+            Backend::Cuda(_) => crate::cuda::packed_bytes(matrix),
         }
     }
 
@@ -202,7 +203,7 @@ enum Weights {
 }
 
 /// The sizes of a product Y\[m, n\] = X\[m, k\] · W\[n, k\]ᵀ, none of them zero, and whose product fits a `usize`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) m: usize,
     pub(crate) n: usize,

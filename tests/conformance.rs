@@ -169,6 +169,11 @@ fn rows_are_the_same_on_every_device() {
             matrix.dequantize_row(id as usize, row).expect("a row");
         }
         for device in devices() {
+            let size = device.packed_size(&matrix).expect("a small matrix");
+            assert!(
+                (matrix.bytes().len()..matrix.bytes().len() * 11 / 10).contains(&size),
+                "{ty}: {size} bytes"
+            );
             for uploaded in [device.upload(&matrix), device.share(&matrix)] {
                 let mut rows = vec![7.0; ids.len() * k];
                 uploaded.expect("it fits").get_rows(&ids, &mut rows).expect("rows");

@@ -107,6 +107,8 @@ pub struct Counters {
     pub global_bytes: u64,
     /// The 32-byte sectors that they moved, each counted once for an access.
     pub global_sectors: u64,
+    /// The same for accesses of 1, 2, 4, 8 and 16 bytes a thread.
+    sectors_of_width: [u64; 5],
     /// Warp-wide accesses to shared memory.
     pub shared_accesses: u64,
     /// The passes over the banks that they took beyond those that their size needs.
@@ -117,6 +119,15 @@ impl Counters {
     /// Instructions of a kind, once for every thread that executed one.
     pub fn of(&self, kind: Kind) -> u64 {
         self.thread_instructions[kind as usize]
+    }
+
+    /// The 32-byte sectors that accesses of `bytes` a thread moved: 1, 2, 4, 8 or 16 bytes.
+    pub fn global_sectors_of_width(&self, bytes: u64) -> u64 {
+        Self::width(bytes).map_or(0, |width| self.sectors_of_width[width])
+    }
+
+    fn width(bytes: u64) -> Option<usize> {
+        [1, 2, 4, 8, 16].iter().position(|&width| width == bytes)
     }
 
     /// All instructions, once for every thread that executed one.
@@ -152,6 +163,9 @@ impl Counters {
             sectors = all.len() as u64;
         }
         self.global_sectors += sectors;
+        if let Some(width) = Self::width(bytes) {
+            self.sectors_of_width[width] += sectors;
+        }
     }
 
     /// An access to shared memory. Eight-byte accesses take two passes, a half-warp each; sixteen-byte
@@ -193,6 +207,9 @@ impl AddAssign<&Counters> for Counters {
         self.global_accesses += other.global_accesses;
         self.global_bytes += other.global_bytes;
         self.global_sectors += other.global_sectors;
+        for (sum, sectors) in self.sectors_of_width.iter_mut().zip(other.sectors_of_width) {
+            *sum += sectors;
+        }
         self.shared_accesses += other.shared_accesses;
         self.bank_conflicts += other.bank_conflicts;
     }

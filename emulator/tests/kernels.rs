@@ -94,34 +94,101 @@ fn check(context: &Context, module: &Module, ptx: &Ptx, shape: Shape, rng: &mut 
         } else {
             ty.visit(Reference { matrix: &matrix, activations: &activations })
         };
-        let mut w = context.alloc(matrix.bytes().len()).unwrap();
-        w.write(matrix.bytes()).unwrap();
+        let packed = common::packed::pack(&matrix);
+        let mut w = context.alloc(packed.len()).unwrap();
+        w.write(&packed).unwrap();
         let of_module = |kernel: &&Kernel| kernel.family.name() == ptx.family && kernel.ty == Some(ty);
         for kernel in KERNELS.iter().filter(of_module) {
             let Some(launch) = size(kernel) else { continue };
-            let mut y = context.alloc::<f32>(expected.len()).unwrap();
-            let function = module.function(kernel.entry).unwrap();
-            let sizes = [m, n, k].map(|size| (size as u32).into());
-            let view = View { address: y.as_raw(), stride: n as u32, ty: FloatType::F32.id() };
-            let ending = Ending { y: view, scale: 1.0, ..Ending::zeroed() };
-            let (w, x, ids) = ((&w).into(), (&x_buffer).into(), (&ids_buffer).into());
-            let arguments = match kernel.family {
-                Family::Rows => vec![w, ids, (&mut y).into()],
-                Family::GemvId => vec![w, x, ids, Argument::value(&ending)],
-                _ => vec![w, x, Argument::value(&ending)],
-            };
-            let of_experts = [1u32, 1].map(Argument::from);
-            let arguments = [&arguments[..], &sizes, if experts { &of_experts } else { &[] }].concat();
-            // SAFETY: these are the kernel's arguments, and the buffers have the sizes it expects.
-            unsafe { stream.launch(&function, launch, &arguments) }.unwrap();
-            stream.synchronize().unwrap();
-            let mut found = vec![0f32; expected.len()];
-            y.read(&mut found).unwrap();
-            let wrong = found.iter().zip(&expected).position(|(a, b)| a.to_bits() != b.to_bits());
-            if let Some(at) = wrong {
+            for launch in launches(kernel, launch, n) {
+                let mut y = context.alloc::<f32>(expected.len()).unwrap();
+                let function = module.function(kernel.entry).unwrap();
+                let sizes = [m, n, k].map(|size| (size as u32).into());
+                let view = View { address: y.as_raw(), stride: n as u32, ty: FloatType::F32.id() };
+                let ending = Ending { y: view, scale: 1.0, ..Ending::zeroed() };
+                let (w, x, ids) = ((&w).into(), (&x_buffer).into(), (&ids_buffer).into());
+                let arguments = match kernel.family {
+                    Family::Rows => vec![w, ids, (&mut y).into()],
+                    Family::GemvId => vec![w, x, ids, Argument::value(&ending)],
+                    _ => vec![w, x, Argument::value(&ending)],
+                };
+                let of_experts = [1u32, 1].map(Argument::from);
+                let arguments = [&arguments[..], &sizes, if experts { &of_experts } else { &[] }].concat();
+                // SAFETY: these are the kernel's arguments, and the buffers have the sizes it expects.
+                unsafe { stream.launch(&function, launch, &arguments) }.unwrap();
+                stream.synchronize().unwrap();
+                let mut found = vec![0f32; expected.len()];
+                y.read(&mut found).unwrap();
+                let wrong = found.iter().zip(&expected).position(|(a, b)| a.to_bits() != b.to_bits());
+                if let Some(at) = wrong {
+                    failures.push(format!(
+                        "{arch} {} {shape:?} {launch:?}: product {at} is {:e}, expected {:e}",
+                        kernel.entry, found[at], expected[at]
+                    ));
+                }
+            }
+        }
+    }
+    failures
+}
+
+/// All the launches that a kernel can have for n rows of weights: a `gemv`, blocks of one, two or four quads of rows.
+fn launches(kernel: &Kernel, launch: Launch, n: usize) -> Vec<Launch> {
+    if kernel.family != Family::Gemv {
+        return vec![launch];
+    }
+    let of_quads = |quads: usize| Launch {
+        grid: [n.div_ceil(4).div_ceil(quads) as u32, 1, 1],
+        block: [32 * quads as u32, 1, 1],
+        ..launch
+    };
+    let launches = [1, 2, 4].map(of_quads).to_vec();
+    assert!(launches.contains(&launch), "{launch:?} for n = {n}");
+    launches
+}
+
+/// Packs weights whole, and tile after tile; returns what differs.
+fn check_packing(
+    context: &Context,
+    module: &Module,
+    ptx: &Ptx,
+    shape: Shape,
+    rng: &mut StdRng,
+) -> Vec<String> {
+    let Shape { n, k, .. } = shape;
+    let stream = context.stream().unwrap();
+    let mut failures = Vec::new();
+    for &ty in GgmlType::ALL.iter().filter(|ty| k % ty.block_weights() == 0) {
+        let bytes: Vec<u8> =
+            (0..n * (k / ty.block_weights()) * ty.block_bytes()).map(|_| rng.random()).collect();
+        let matrix = QuantizedMatrix::from_bytes(ty, n, k, bytes.clone()).unwrap();
+        let expected = common::packed::pack(&matrix);
+        let kernel =
+            KERNELS.iter().find(|kernel| kernel.family == Family::Pack && kernel.ty == Some(ty)).unwrap();
+        let function = module.function(kernel.entry).unwrap();
+        for chunk_rows in [n, 32] {
+            let mut packed = context.alloc(expected.len()).unwrap();
+            packed.write(&vec![0xdead_beef; expected.len()]).unwrap();
+            for (i, bytes) in bytes.chunks(bytes.len() / n * chunk_rows).enumerate() {
+                let rows = chunk_rows.min(n - i * chunk_rows);
+                let mut blocks = context.alloc(bytes.len()).unwrap();
+                blocks.write(bytes).unwrap();
+                let size = kernel.size(rows as u32, n as u32, k as u32).unwrap();
+                let launch =
+                    Launch { grid: [size.grid[0], 1, 1], block: [size.block, 1, 1], shared_bytes: 0 };
+                let sizes = [i * chunk_rows, rows, n, k].map(|size| (size as u32).into());
+                let arguments =
+                    [(&blocks).into(), (&mut packed).into(), sizes[0], sizes[1], sizes[2], sizes[3]];
+                // SAFETY: these are the kernel's arguments, and the buffers have the sizes it expects.
+                unsafe { stream.launch(&function, launch, &arguments) }.unwrap();
+                stream.synchronize().unwrap();
+            }
+            let mut found = vec![0; expected.len()];
+            packed.read(&mut found).unwrap();
+            if let Some(at) = (0..found.len()).find(|&i| found[i] != expected[i]) {
                 failures.push(format!(
-                    "{arch} {} {shape:?}: product {at} is {:e}, expected {:e}",
-                    kernel.entry, found[at], expected[at]
+                    "{} {} n = {n}, k = {k}, {chunk_rows} at once: word {at}",
+                    ptx.arch, kernel.entry
                 ));
             }
         }
@@ -160,13 +227,16 @@ fn every_kernel_of_every_architecture_gives_the_reproducible_bits() {
         let capability = arch.parse::<Arch>().unwrap().compute_capability();
         let (emulated, device) = common::device(capability.major, capability.minor);
         let context = device.context().unwrap();
-        for family in [Family::Quantize, Family::Gemv, Family::GemvId, Family::Gemm, Family::Rows] {
+        for family in
+            [Family::Quantize, Family::Pack, Family::Gemv, Family::GemvId, Family::Gemm, Family::Rows]
+        {
             let ptx = ptx::find(arch, family.name()).unwrap();
             let module = context.load_module(&ptx.text()).unwrap();
             let shapes = if seen.insert(ptx.body()) { full_grid() } else { SMOKE.to_vec() };
             let start = std::time::Instant::now();
             let count = shapes.len();
             for shape in shapes {
+                let check = if family == Family::Pack { check_packing } else { check };
                 failures.extend(check(&context, &module, ptx, shape, &mut rng));
             }
             println!("{arch} {}: {count} shapes in {:.1?}", family.name(), start.elapsed());

@@ -542,3 +542,26 @@ fn narrow_inputs_of_single_precision() {
         }
     }
 }
+
+/// Blackwell's arithmetic on two numbers at once: as if they came one after the other.
+#[test]
+fn pairs_of_single_precision() {
+    type Operation = fn(f32, f32, f32) -> f32;
+    let operations: [(&str, &str, Operation); 4] = [
+        ("add.rn.f32x2", "%rd1, %rd2", |a, b, _| a + b),
+        ("sub.rn.f32x2", "%rd1, %rd2", |a, b, _| a - b),
+        ("mul.rn.f32x2", "%rd1, %rd2", |a, b, _| a * b),
+        ("fma.rn.f32x2", "%rd1, %rd2, %rd3", f32::mul_add),
+    ];
+    for (name, operands, operation) in operations {
+        let inputs = words(18);
+        for (found, words) in apply(&format!("{name} %rd0, {operands};"), &inputs).into_iter().zip(inputs) {
+            for shift in [0, 32] {
+                let [a, b, c] = words.map(|word| f32::from_bits((word >> shift) as u32));
+                let (found, wanted) = (f32::from_bits((found >> shift) as u32), operation(a, b, c));
+                let same = found.to_bits() == wanted.to_bits() || found.is_nan() && wanted.is_nan();
+                assert!(same, "{name} of {a:e} {b:e} {c:e}: {found:e}, expected {wanted:e}");
+            }
+        }
+    }
+}

@@ -136,11 +136,12 @@ impl Format for Iq1M {
 
     #[inline(always)]
     fn raw_scales<B: Blocks>(blocks: B, run: usize) -> RunScales<NumberOf<B>> {
-        let field = field!(blocks.groups);
+        let words = [field!(blocks.groups).word(0), field!(blocks.groups).word(1)];
         // The scale's bits are the highest four of each half-word, lowest first.
         let bits = |word: B::Word| word >> 12 & 0x0f | word >> 24 & 0xf0;
-        let scale = (bits(field.word(0)) | bits(field.word(1)) << 8).half_to_number();
-        let groups = field.half(run / 2 % 4) >> (run as u32 % 2 * 6);
+        let scale = (bits(words[0]) | bits(words[1]) << 8).half_to_number();
+        let word = if (run / 4).is_multiple_of(2) { words[0] } else { words[1] }; // an index would keep them in memory
+        let groups = word >> (run as u32 / 2 % 2 * 16 + run as u32 % 2 * 6);
         RunScales::halves(scale_of_level(scale, groups), scale_of_level(scale, groups >> 3))
     }
 

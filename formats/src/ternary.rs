@@ -137,19 +137,6 @@ pub struct Tq1_0 {
     pub scale: F16,
 }
 
-impl Tq1_0 {
-    /// The word of bytes and the place that hold word `index` of run `run`.
-    #[inline(always)]
-    const fn place(run: usize, index: usize) -> (usize, usize) {
-        match run % Self::RUNS {
-            run @ 0..5 => (index, run),
-            run @ 5..7 => (8 + index % 4, (run - 5) * 2 + index / 4),
-            _ if index < 4 => (8 + index, 4),
-            _ => (12, index - 4),
-        }
-    }
-}
-
 impl Format for Tq1_0 {
     const TYPE: GgmlType = GgmlType::Tq1_0;
     const ID: u32 = 34;
@@ -167,10 +154,21 @@ impl Format for Tq1_0 {
         const EVEN: u32 = 0x00ff_00ff;
         // An array would be kept in memory.
         const POWERS: u64 = u64::from_le_bytes([1, 3, 9, 27, 81, 0, 0, 0]);
-        let field = field!(blocks.digits);
+        let (field, run) = (field!(blocks.digits), run % Self::RUNS);
+        // Each word is read in one place, so that runs that are unpacked side by side read it together.
+        let first = if run < 5 { 0 } else { 8 };
+        let low = [field.word(first), field.word(first + 1), field.word(first + 2), field.word(first + 3)];
+        let high = [field.word(4), field.word(5), field.word(6), field.word(7)];
+        let last = field.word(12);
         words!(|i| {
-            let (source, place) = Self::place(run, i);
-            let (word, power) = (field.word(source), (POWERS >> (8 * place) & 0xff) as u32);
+            let (word, place) = match run {
+                0..5 if i < 4 => (low[i], run),
+                0..5 => (high[i - 4], run),
+                5..7 => (low[i % 4], (run - 5) * 2 + i / 4),
+                _ if i < 4 => (low[i], 4),
+                _ => (last, i - 4),
+            };
+            let power = (POWERS >> (8 * place) & 0xff) as u32;
             // Drop the digits before the place, then take the one that three times the fraction carries out.
             let (even, odd) = ((word & EVEN) * power, (word >> 8 & EVEN) * power);
             let (even, odd) = ((even & EVEN) * 3, (odd & EVEN) * 3);

@@ -1,7 +1,7 @@
 //! The kernels that the host launches, each an instance of a generic one. Compiled for GPUs only.
 //!
-//! Arguments are device pointers, the structures of [`arguments`](crate::arguments), and `u32` sizes. `W` is `[n, k]`
-//! in blocks of its format, `X` is `[m, k]` in activation blocks, `Y` is `[m, n]`, all row-major.
+//! Arguments are device pointers, the structures of [`arguments`](crate::arguments), and `u32` sizes. `W` is `[n, k]`,
+//! packed as [`packed`](crate::packed) says, `X` is `[m, k]` in activation blocks, `Y` is `[m, n]`, all row-major.
 
 #[cfg(family = "quantize")]
 mod quantize {
@@ -34,11 +34,11 @@ mod quantize {
 macro_rules! matmul_entry {
     ($entry:ident = $name:expr, $kernel:expr) => {
         /// # Safety
-        /// `w` and `x` have `n * k` weights and `m * k` activations, with `k` a multiple of the block; `ending` is
+        /// `w` and `x` have `n * k` packed weights and `m * k` activations, with `k` a multiple of the block; `ending` is
         /// right for `m * n` products.
         #[unsafe(export_name = $name)]
         unsafe extern "ptx-kernel" fn $entry(
-            w: *const Block,
+            w: *const u32,
             x: *const crate::activations::Activations,
             ending: crate::arguments::Ending,
             m: u32,
@@ -47,13 +47,13 @@ macro_rules! matmul_entry {
         ) {
             use crate::epilogue::Epilogue;
             use crate::gpu::global::input;
-            use warpdot_formats::{Format, RUN};
-            let (rows, columns, k_) = (n as usize, m as usize, k as usize);
+            use crate::gpu::weights::Weights;
+            use warpdot_formats::RUN;
             // SAFETY: as the caller promised; each product is stored by one thread.
             let (w, x, y) = unsafe {
                 (
-                    input(w, rows * (k_ / Block::WEIGHTS)),
-                    input(x, columns * (k_ / RUN)),
+                    Weights::<Block>::new(w, n, k),
+                    input(x, m as usize * (k as usize / RUN)),
                     Epilogue::new(&ending, m, n),
                 )
             };
@@ -62,25 +62,29 @@ macro_rules! matmul_entry {
     };
 }
 
+/// Defines an entry that multiplies by up to `$columns` rows of X.
+#[cfg(family = "gemv")]
+macro_rules! gemv_entry {
+    ($entry:ident = $name:expr, $columns:literal) => {
+        // SAFETY: the host launches kernels with the sizes of `launch`.
+        matmul_entry!($entry = $name, |w, x, y, m, n, k| {
+            gemv::<Block, $columns>(w, x, y, unsafe { Words::at(0) }, m, Part { first_row: 0, n, k })
+        });
+    };
+}
+
 #[cfg(family = "gemv")]
 macro_rules! gemv_entries {
     ($(($block:ident, $suffix:ident)),* $(,)?) => {
         $(
             mod $suffix {
-                use crate::gemv::gemv;
+                use crate::gemv::{Part, gemv};
+                use crate::gpu::shared::Words;
                 use warpdot_formats::$block as Block;
-                matmul_entry!(m1 = concat!("gemv_", stringify!($suffix), "_m1"), |w, x, y, m, _, k| {
-                    gemv::<Block, 1>(w, x, y, m, k)
-                });
-                matmul_entry!(m2 = concat!("gemv_", stringify!($suffix), "_m2"), |w, x, y, m, _, k| {
-                    gemv::<Block, 2>(w, x, y, m, k)
-                });
-                matmul_entry!(m4 = concat!("gemv_", stringify!($suffix), "_m4"), |w, x, y, m, _, k| {
-                    gemv::<Block, 4>(w, x, y, m, k)
-                });
-                matmul_entry!(m8 = concat!("gemv_", stringify!($suffix), "_m8"), |w, x, y, m, _, k| {
-                    gemv::<Block, 8>(w, x, y, m, k)
-                });
+                gemv_entry!(m1 = concat!("gemv_", stringify!($suffix), "_m1"), 1);
+                gemv_entry!(m2 = concat!("gemv_", stringify!($suffix), "_m2"), 2);
+                gemv_entry!(m4 = concat!("gemv_", stringify!($suffix), "_m4"), 4);
+                gemv_entry!(m8 = concat!("gemv_", stringify!($suffix), "_m8"), 8);
             }
         )*
     };
@@ -96,16 +100,18 @@ macro_rules! gemv_id_entries {
                 use crate::activations::Activations;
                 use crate::arguments::Ending;
                 use crate::epilogue::Epilogue;
-                use crate::gemv_id::gemv_id;
+                use crate::gemv_id::{Experts, gemv_id};
                 use crate::gpu::global::input;
-                use warpdot_formats::{$block as Block, Format, RUN};
+                use crate::gpu::shared::Words;
+                use crate::gpu::weights::Weights;
+                use warpdot_formats::{$block as Block, RUN};
 
                 /// # Safety
-                /// `w`, `x` and `ids` have `experts * n * k` weights, `m / repeat * k` activations and m numbers, with
+                /// `w`, `x` and `ids` have `experts * n * k` packed weights, `m / repeat * k` activations and m numbers, with
                 /// `k` a multiple of the block; `ending` is right for `m * n` products.
                 #[unsafe(export_name = concat!("gemv_id_", stringify!($suffix)))]
                 unsafe extern "ptx-kernel" fn of_format(
-                    w: *const Block,
+                    w: *const u32,
                     x: *const Activations,
                     ids: *const u32,
                     ending: Ending,
@@ -115,18 +121,19 @@ macro_rules! gemv_id_entries {
                     experts: u32,
                     repeat: u32,
                 ) {
-                    let (rows, columns, k_) = (experts as usize * n as usize, m as usize, k as usize);
                     let x_rows = m.checked_div(repeat).unwrap_or(0) as usize;
-                    // SAFETY: as the caller promised; each product is stored by one thread.
-                    let (w, x, ids, y) = unsafe {
+                    // SAFETY: as the caller promised; each product is stored by one thread. The host launches kernels
+                    // with the sizes of `launch`.
+                    let (w, x, ids, y, chains) = unsafe {
                         (
-                            input(w, rows * (k_ / Block::WEIGHTS)),
-                            input(x, x_rows * (k_ / RUN)),
-                            input(ids, columns),
+                            Weights::<Block>::new(w, experts * n, k),
+                            input(x, x_rows * (k as usize / RUN)),
+                            input(ids, m as usize),
                             Epilogue::new(&ending, m, n),
+                            Words::at(0),
                         )
                     };
-                    gemv_id::<Block>(w, x, ids, &y, n, k, repeat);
+                    gemv_id(w, x, ids, &y, chains, Experts { count: experts, n, k, repeat });
                 }
             }
         )*
@@ -141,15 +148,16 @@ macro_rules! rows_entries {
         $(
             mod $suffix {
                 use crate::gpu::global::{Output, input};
+                use crate::gpu::weights::Weights;
                 use crate::rows::{Quad, rows};
-                use warpdot_formats::{$block as Block, Format};
+                use warpdot_formats::$block as Block;
 
                 /// # Safety
-                /// `w`, `ids` and `out` have `n * k` weights, `m` numbers and room for `m * k` weights, with `k` a
+                /// `w`, `ids` and `out` have `n * k` packed weights, `m` numbers and room for `m * k` weights, with `k` a
                 /// multiple of the block; nothing else touches `out` meanwhile.
                 #[unsafe(export_name = concat!("rows_", stringify!($suffix)))]
                 unsafe extern "ptx-kernel" fn of_format(
-                    w: *const Block,
+                    w: *const u32,
                     ids: *const u32,
                     out: *mut Quad,
                     m: u32,
@@ -160,12 +168,12 @@ macro_rules! rows_entries {
                     // SAFETY: as the caller promised; each four weights are written by one thread.
                     let (w, ids, out) = unsafe {
                         (
-                            input(w, n as usize * (row / Block::WEIGHTS)),
+                            Weights::<Block>::new(w, n, k),
                             input(ids, count),
                             Output::new(out, count * (row / 4)),
                         )
                     };
-                    rows::<Block>(w, ids, out, k);
+                    rows(w, ids, out, k);
                 }
             }
         )*
@@ -191,3 +199,45 @@ macro_rules! gemm_entries {
 }
 #[cfg(family = "gemm")]
 warpdot_formats::for_each_format!(gemm_entries);
+
+#[cfg(family = "pack")]
+macro_rules! pack_entries {
+    ($(($block:ident, $suffix:ident)),* $(,)?) => {
+        $(
+            mod $suffix {
+                use crate::gpu::global::{Output, input};
+                use crate::pack::{Words4, pack};
+                use crate::packed::Packing;
+                use warpdot_formats::{$block as Block, Format};
+
+                /// # Safety
+                /// `blocks` has `rows` rows of `k` weights, with `k` a multiple of the block, and `packed` room for
+                /// `n`; nothing else touches what `packed` has for these rows, which start at row `first`.
+                #[unsafe(export_name = concat!("pack_", stringify!($suffix)))]
+                unsafe extern "ptx-kernel" fn of_format(
+                    blocks: *const Block,
+                    packed: *mut u32,
+                    first: u32,
+                    rows: u32,
+                    n: u32,
+                    k: u32,
+                ) {
+                    let packing = Packing::new::<Block>(n, k);
+                    let words = packing.plane_words();
+                    // SAFETY: as the caller promised; the planes lie one after the other, and each word is written by
+                    // one thread.
+                    let (blocks, words, odd) = unsafe {
+                        (
+                            input(blocks, rows as usize * (k as usize / Block::WEIGHTS)),
+                            Output::new(packed.cast::<Words4>(), words / 4),
+                            Output::new(packed.wrapping_add(words), packing.odd_words()),
+                        )
+                    };
+                    pack(blocks, words, odd, packing, first, rows);
+                }
+            }
+        )*
+    };
+}
+#[cfg(family = "pack")]
+warpdot_formats::for_each_format!(pack_entries);

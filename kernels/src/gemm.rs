@@ -15,7 +15,10 @@
 
 use crate::activations::Activations;
 use crate::epilogue::Epilogue;
+use crate::gemv::dot_starts;
+use crate::gpu::lanes::Lanes;
 use crate::gpu::shared::Words;
+use crate::gpu::weights::{Block, Weights};
 use crate::gpu::{integer, thread};
 use crate::launch::{GEMM_STAGE, GEMM_THREADS, GEMM_TILE};
 use core::array::from_fn;
@@ -32,7 +35,7 @@ const NOTHING: PerProduct<f32> = [[-0.0; 4]; 4];
 /// Multiplies `m` rows of activations by `n` rows of `weights`, `k` long, into `Y[m, n]`.
 #[inline(always)]
 pub fn gemm<F: Format>(
-    weights: &[F],
+    weights: Weights<F>,
     activations: &[Activations],
     y: &Epilogue,
     stage: Stage,
@@ -46,10 +49,10 @@ pub fn gemm<F: Format>(
     let first_row = (tile / column_tiles) as usize * GEMM_TILE as usize;
     let first_column = (tile % column_tiles) as usize * GEMM_TILE as usize;
 
-    let (blocks, runs) = (k as usize / F::WEIGHTS, k as usize / RUN);
+    let runs = k as usize / RUN;
     let mine = (thread % GEMM_TILE) as usize;
     let last = |count: u32| (count as usize).saturating_sub(1);
-    let my_weights = (first_row + mine).min(last(n)) * blocks;
+    let my_weights = weights.rows::<1>((first_row + mine).min(last(n)) as u32);
     let my_activations = (first_column + mine).min(last(m)) * runs;
 
     let mut total = NOTHING;
@@ -61,7 +64,7 @@ pub fn gemm<F: Format>(
                 let my_run = first + CHAINS * (thread / GEMM_TILE) as usize;
                 thread::sync_threads();
                 if my_run < runs {
-                    if let Some(block) = weights.get(my_weights + my_run / F::RUNS) {
+                    if let Some(block) = my_weights.and_then(|row| row.block((my_run / F::RUNS) as u32)) {
                         stage.fill_weights(thread, block, my_run);
                     }
                     if let Some(&x) = activations.get(my_activations + my_run) {
@@ -150,12 +153,12 @@ impl Stage {
     }
 
     #[inline(always)]
-    fn fill_weights<F: Format>(self, thread: u32, block: &F, run: usize) {
-        for (word, codes) in (0..).zip(&block.codes(run)) {
+    fn fill_weights<F: Format>(self, thread: u32, block: Block<F, 1>, run: usize) {
+        for (word, Lanes([codes])) in (0..).zip(&F::raw_codes(block, run)) {
             self.codes.set(Self::slot(thread, CODES as u32, word), *codes);
         }
-        let RunScales { scale, offset } = block.scales(run);
-        for (word, value) in (0..).zip(&[scale[0], scale[1], offset[0], offset[1]]) {
+        let RunScales { scale, offset } = F::raw_scales(block, run);
+        for (word, Lanes([value])) in (0..).zip(&[scale[0], scale[1], offset[0], offset[1]]) {
             if has::<F>(word) {
                 self.scales.set(Self::slot(thread, 4, word), value.to_bits());
             }
@@ -194,8 +197,12 @@ impl Stage {
     fn multiply<F: Format>(self, thread: u32, run: u32, chains: &mut PerProduct<f32>) {
         const QUADS: u32 = GEMM_TILE / 4;
         let (row, column) = (thread / QUADS, thread % QUADS);
-        let dots = |words: Range<u32>| {
-            let mut dots = [[0; 4]; 4];
+        let x_scales = self.x_scales.get4(run * 2 * QUADS + column);
+        let x_sums = self.x_scales.get4((run * 2 + 1) * QUADS + column);
+        let x_sums = x_sums.map(|sums| [sums as i16, (sums >> 16) as i16]);
+        let starts = x_sums.map(dot_starts::<F>);
+        let dots = |words: Range<u32>, group: usize| {
+            let mut dots = [starts.map(|starts| starts[group]); 4];
             for word in words {
                 let w = self.codes.get4((run * CODES as u32 + word) * QUADS + row);
                 let x = self.x_codes.get4((run * CODES as u32 + word) * QUADS + column);
@@ -209,7 +216,7 @@ impl Stage {
         };
         let group = F::GROUP as u32 / 4;
         let dots: [PerProduct<i32>; 2] =
-            [dots(0..group), if F::GROUP < RUN { dots(group..CODES as u32) } else { [[0; 4]; 4] }];
+            [dots(0..group, 0), if F::GROUP < RUN { dots(group..CODES as u32, 1) } else { [[0; 4]; 4] }];
 
         let scales: [[u32; 4]; 4] = from_fn(|word| {
             if has::<F>(word as u32) {
@@ -218,14 +225,11 @@ impl Stage {
                 [0; 4]
             }
         });
-        let x_scales = self.x_scales.get4(run * 2 * QUADS + column);
-        let x_sums = self.x_scales.get4((run * 2 + 1) * QUADS + column);
         for a in 0..4 {
             let scale = |word: usize| f32::from_bits(scales[word][a]);
             let scales = RunScales { scale: [scale(0), scale(1)], offset: [scale(2), scale(3)] };
             for b in 0..4 {
-                let sums = [x_sums[b] as i16, (x_sums[b] >> 16) as i16];
-                let value = run_value::<F>([dots[0][a][b], dots[1][a][b]], sums, &scales);
+                let value = run_value::<F>([dots[0][a][b], dots[1][a][b]], x_sums[b], &scales);
                 chains[a][b] = fma(f32::from_bits(x_scales[b]), value, chains[a][b]);
             }
         }

@@ -1,62 +1,140 @@
-//! Few columns: each row of the weights is read once, by one warp.
+//! Few columns: each weight is read once, 16 bytes at a time, and split along k over the threads of a block.
 //!
-//! - **Roles.** A warp computes `Y[.., row]` for up to `COLUMNS` rows of X; a lane is one of the 32 chains of
-//!   [`reproducible`](warpdot_formats::reproducible) and takes every 32nd run of the row.
-//! - **Shape.** Any n; m up to `COLUMNS`; k a multiple of the block. Lanes without a run keep a zero chain.
-//! - **Barriers.** None; the chains are folded by shuffles.
+//! - **Roles.** A block computes up to 16 rows of W by up to `COLUMNS` rows of X; a thread has one quad of rows and one
+//!   of the 32 chains of [`reproducible`](warpdot_formats::reproducible), that is every 32nd run. The quads of a block
+//!   are neighbouring lanes, then come the chains; see [`packed`](crate::packed) for what a warp's loads look like.
+//!   A run of four rows is unpacked once, in registers, and meets all rows of X.
+//! - **Shape.** Any n; m up to `COLUMNS`; k a multiple of the block. Where rows are few, the host gives a block fewer
+//!   quads, and there are more blocks; each row is split 32 ways along k in any case.
+//! - **Barriers.** One: the chains go through shared memory to the threads that fold them, in the fixed order.
+//! - **Registers.** `4 * COLUMNS` sums, and 32 for the codes.
 
 use crate::activations::Activations;
 use crate::epilogue::Epilogue;
-use crate::gpu::{integer, thread, warp};
-use crate::launch::GEMV_WARPS;
+use crate::gpu::lanes::Lanes;
+use crate::gpu::shared::Words;
+use crate::gpu::weights::Weights;
+use crate::gpu::{integer, thread};
+use crate::launch::GEMV_QUADS;
+use crate::packed::QUAD_ROWS;
+use core::array::from_fn;
 use warpdot_formats::reproducible::{CHAINS, fma, run_value};
-use warpdot_formats::{Codes, Format, RUN};
+use warpdot_formats::{Format, RUN, RunScales};
 
-/// Multiplies `m` rows of activations by the rows of `weights`, all `k` long, into `y`.
+const QUAD: usize = QUAD_ROWS as usize;
+
+/// The most words of shared memory of a block.
+pub const WORDS: usize = gemv_shared_words(8) as usize;
+
+/// Words of shared memory for the chains of a block with this many columns.
+pub(crate) const fn gemv_shared_words(columns: u32) -> u32 {
+    columns * CHAINS as u32 * GEMV_QUADS * QUAD_ROWS
+}
+
+/// The rows of a matrix that are multiplied.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// The first one.
+    pub first_row: u32,
+    /// How many.
+    pub n: u32,
+    /// How long they are.
+    pub k: u32,
+}
+
+/// Multiplies `m` rows of activations by the `n` rows of `weights` from row `first_row` on, all `k` long, into `y`.
+///
+/// `chains` is shared memory of [`gemv_shared_words`] for `COLUMNS`.
 #[inline(always)]
 pub fn gemv<F: Format, const COLUMNS: usize>(
-    weights: &[F],
+    weights: Weights<F>,
     activations: &[Activations],
     y: &Epilogue,
+    chains: Words<WORDS>,
     m: u32,
-    k: u32,
+    Part { first_row, n, k }: Part,
 ) {
-    let lane = warp::lane_id() as usize;
-    let warp = thread::thread_idx_x() / warp::SIZE;
-    let row = thread::block_idx_x() as usize * GEMV_WARPS as usize + warp as usize;
-    let (blocks, runs) = (k as usize / F::WEIGHTS, k as usize / RUN);
-    let Some(weights) = weights.get(row * blocks..(row + 1) * blocks) else { return };
-    // Columns past the last repeat it; their products are not stored.
-    let mut columns = [[].as_slice(); COLUMNS];
-    for (i, column) in columns.iter_mut().enumerate() {
-        let start = i.min((m as usize).saturating_sub(1)) * runs;
-        let Some(activations) = activations.get(start..start + runs) else { return };
-        *column = activations;
+    let thread = thread::thread_idx_x();
+    let quads = (thread::block_dim_x() / CHAINS as u32).clamp(1, GEMV_QUADS);
+    let (quad, chain) = (thread % quads, thread / quads);
+    let first_quad = first_row / QUAD_ROWS + thread::block_idx_x() * quads;
+
+    let mut sums = [[0.0; QUAD]; COLUMNS];
+    if let Some(rows) = weights.rows::<QUAD>((first_quad + quad) * QUAD_ROWS) {
+        let runs = k as usize / RUN;
+        let mut columns = [[].as_slice(); COLUMNS];
+        for (i, column) in columns.iter_mut().enumerate() {
+            // Columns past the last repeat it; their products are not stored.
+            let start = i.min((m as usize).saturating_sub(1)) * runs;
+            *column = activations.get(start..start + runs).unwrap_or_default();
+        }
+        let mut run = chain as usize;
+        while run < runs {
+            let Some(block) = rows.block((run / F::RUNS) as u32) else { break };
+            // Of a run's number only the place in its block counts, which a thread's runs have in common.
+            let codes = F::raw_codes(block, chain as usize);
+            let scales = F::raw_scales(block, chain as usize);
+            unrolled::<COLUMNS>(
+                #[inline(always)]
+                |column| {
+                    if let Some(x) = columns[column].get(run) {
+                        multiply::<F>(&codes, &scales, x, &mut sums[column]);
+                    }
+                },
+            );
+            run += CHAINS;
+        }
     }
 
-    let mut chains = [0.0; COLUMNS];
-    let mut run = lane;
-    while run < runs {
-        let Some(block) = weights.get(run / F::RUNS) else { break };
-        let (codes, scales) = (block.codes(run), block.scales(run));
-        unrolled::<COLUMNS>(|column| {
-            if let Some(&x) = columns[column].get(run) {
-                let value = run_value::<F>(dots::<F>(&codes, &x.codes), x.sums, &scales);
-                chains[column] = fma(x.scale, value, chains[column]);
-            }
-        });
-        run += CHAINS;
-    }
+    unrolled::<COLUMNS>(
+        #[inline(always)]
+        |column| {
+            let place = (column as u32 * CHAINS as u32 + chain) * quads + quad;
+            chains.set4(place, sums[column].map(f32::to_bits));
+        },
+    );
+    thread::sync_threads();
 
-    // Every lane gets every sum; lane i stores that of column i.
-    let mut product = 0.0;
-    unrolled::<COLUMNS>(|column| {
-        let sum = fold(chains[column]);
-        product = if lane == column { sum } else { product };
-    });
-    if lane < COLUMNS {
-        y.store(lane as u32, row as u32, product);
+    // As many threads as there are products, or more.
+    let rows = quads * QUAD_ROWS;
+    let (column, row) = (thread / rows, thread % rows);
+    // Rows before the first one are far behind the last one.
+    let row_of_y = (first_quad * QUAD_ROWS + row).wrapping_sub(first_row);
+    if column < m && row_of_y < n {
+        let chain =
+            |index: usize| f32::from_bits(chains.get((column * CHAINS as u32 + index as u32) * rows + row));
+        y.store(column, row_of_y, fold(chain));
     }
+}
+
+/// Continues the chains of four rows with a run.
+#[inline(always)]
+fn multiply<F: Format>(
+    codes: &[Lanes<u32, QUAD>; RUN / 4],
+    scales: &RunScales<Lanes<f32, QUAD>>,
+    x: &Activations,
+    sums: &mut [f32; QUAD],
+) {
+    let x = *x;
+    let starts = dot_starts::<F>(x.sums);
+    for row in 0..QUAD {
+        let codes: [u32; RUN / 4] = from_fn(|word| codes[word].0[row]);
+        let pair = |pair: [Lanes<f32, QUAD>; 2]| [pair[0].0[row], pair[1].0[row]];
+        let scales = RunScales { scale: pair(scales.scale), offset: pair(scales.offset) };
+        let mut dots = starts;
+        for word in 0..codes.len() {
+            let group = 4 * word / F::GROUP;
+            dots[group] = integer::dp4a(codes[word], x.codes[word], dots[group]);
+        }
+        sums[row] = fma(x.scale, run_value::<F>(dots, x.sums, &scales), sums[row]);
+    }
+}
+
+/// Where the dot products of raw codes, each of which is [`Format::ZERO`] too much, have to start.
+#[inline(always)]
+pub(crate) fn dot_starts<F: Format>(sums: [i16; 2]) -> [i32; 2] {
+    let [first, second] = sums.map(|sum| -i32::from(F::ZERO) * i32::from(sum));
+    if F::GROUP < RUN { [first, second] } else { [first + second, 0] }
 }
 
 /// Calls `body` with 0 to `N - 1`; `N` is 8 at most.
@@ -76,22 +154,9 @@ fn unrolled<const N: usize>(mut body: impl FnMut(usize)) {
     unroll!(0 1 2 3 4 5 6 7);
 }
 
-/// The integer dot products of a run's groups.
+/// [`reproducible::fold`](warpdot_formats::reproducible::fold).
 #[inline(always)]
-fn dots<F: Format>(codes: &Codes, activations: &Codes) -> [i32; 2] {
-    let mut dots = [0; 2];
-    for i in 0..codes.len() {
-        let group = 4 * i / F::GROUP;
-        dots[group] = integer::dp4a(codes[i], activations[i], dots[group]);
-    }
-    dots
-}
-
-/// [`reproducible::fold`](warpdot_formats::reproducible::fold) of the lanes' chains, on every lane.
-#[inline(always)]
-fn fold(chain: f32) -> f32 {
-    let lane = warp::lane_id();
-    let at = |distance| warp::shuffle_idx(chain, lane + distance);
-    let sum = ((chain + at(8)) + at(16)) + at(24);
-    (1..8).fold(warp::shuffle_idx(sum, 0), |total, j| total + warp::shuffle_idx(sum, j))
+fn fold(chain: impl Fn(usize) -> f32) -> f32 {
+    let sum = |j| ((chain(j) + chain(j + 8)) + chain(j + 16)) + chain(j + 24);
+    (1..8).fold(sum(0), |total, j| total + sum(j))
 }

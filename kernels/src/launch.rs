@@ -1,13 +1,20 @@
 //! How the host launches a kernel: its name, its module's family, and its grid.
 
 use crate::gemm::Stage;
+use crate::gemv::gemv_shared_words;
 use crate::gpu::warp;
+use crate::packed::QUAD_ROWS;
+use warpdot_formats::reproducible::CHAINS;
 use warpdot_formats::{GgmlType, RUN, for_each_format};
 
 /// Warps in a block of `quantize_activations`.
 pub(crate) const QUANTIZE_WARPS: u32 = 4;
-/// Warps, and so rows, in a block of a `gemv` kernel.
-pub(crate) const GEMV_WARPS: u32 = 4;
+/// The most quads of rows in a block of a `gemv` kernel.
+pub(crate) const GEMV_QUADS: u32 = 4;
+/// Blocks of a `gemv` kernel below which they get fewer quads: about as many as the large GPUs have multiprocessors.
+const GEMV_BLOCKS: u64 = 128;
+/// Threads in a block of a `pack` kernel.
+pub(crate) const PACK_THREADS: u32 = 256;
 /// Threads in a block of a `rows` kernel.
 pub(crate) const ROWS_THREADS: u32 = 256;
 /// Threads in a block of a `gemm` kernel.
@@ -23,6 +30,8 @@ pub(crate) const GEMM_STAGE: u32 = GEMM_THREADS / GEMM_TILE;
 pub enum Family {
     /// Activations to int8.
     Quantize,
+    /// Weights to the layout that the others read.
+    Pack,
     /// Few rows of activations by all rows of weights.
     Gemv,
     /// Each row of activations by all rows of an expert's weights.
@@ -38,6 +47,7 @@ impl Family {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Quantize => "quantize",
+            Self::Pack => "pack",
             Self::Gemv => "gemv",
             Self::GemvId => "gemv_id",
             Self::Gemm => "gemm",
@@ -48,14 +58,16 @@ impl Family {
 
 /// A kernel that the host can launch.
 ///
-/// Each family takes its arguments in this order, m, n and k being sizes in `u32`:
+/// Each family takes its arguments in this order, m, n and k being sizes in `u32` and `w` weights that are packed as
+/// [`packed`](crate::packed) says:
 ///
 /// | family | arguments |
 /// |---|---|
 /// | `Quantize` | `x: View, out: *mut ActivationBlock, runs: u32, blocks: u32`, with k / 32 runs in a row |
-/// | `Gemv`, `Gemm` | `w: *const Block, x: *const ActivationBlock, ending: Ending, m, n, k` |
+/// | `Pack` | `blocks: *const Block, w: *mut u32, first: u32, m, n, k`, for whole tiles of n rows, from row `first` on |
+/// | `Gemv`, `Gemm` | `w: *const u32, x: *const ActivationBlock, ending: Ending, m, n, k` |
 /// | `GemvId` | the same with `ids: *const u32` before and `experts: u32, repeat: u32` after `ending: Ending, m, n, k` |
-/// | `Rows` | `w: *const Block, ids: *const u32, out: *mut f32, m, n, k`, for m of n rows |
+/// | `Rows` | `w: *const u32, ids: *const u32, out: *mut f32, m, n, k`, for m of n rows |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel {
     /// The module that has it.
@@ -85,6 +97,7 @@ macro_rules! define_kernels {
         pub const KERNELS: &[Kernel] = &[
             Kernel { family: Family::Quantize, entry: "quantize_activations", ty: None, columns: u32::MAX },
             $(
+                pack(GgmlType::$block, concat!("pack_", stringify!($suffix))),
                 gemv(GgmlType::$block, concat!("gemv_", stringify!($suffix), "_m1"), 1),
                 gemv(GgmlType::$block, concat!("gemv_", stringify!($suffix), "_m2"), 2),
                 gemv(GgmlType::$block, concat!("gemv_", stringify!($suffix), "_m4"), 4),
@@ -97,6 +110,10 @@ macro_rules! define_kernels {
     };
 }
 for_each_format!(define_kernels);
+
+const fn pack(ty: GgmlType, entry: &'static str) -> Kernel {
+    Kernel { family: Family::Pack, entry, ty: Some(ty), columns: u32::MAX }
+}
 
 const fn gemv(ty: GgmlType, entry: &'static str, columns: u32) -> Kernel {
     Kernel { family: Family::Gemv, entry, ty: Some(ty), columns }
@@ -127,7 +144,15 @@ impl Kernel {
                 let blocks = m.checked_mul(runs).filter(|&blocks| blocks <= u64::from(u32::MAX))?;
                 (blocks.div_ceil(u64::from(QUANTIZE_WARPS)), QUANTIZE_WARPS * warp::SIZE, 0)
             }
-            Family::Gemv | Family::GemvId => (n.div_ceil(u64::from(GEMV_WARPS)), GEMV_WARPS * warp::SIZE, 0),
+            Family::Pack => {
+                let quads = m.div_ceil(u64::from(QUAD_ROWS));
+                let threads = quads.checked_mul(self.row_words(k))?;
+                let threads = Some(threads).filter(|&threads| threads <= u64::from(u32::MAX))?;
+                (threads.div_ceil(u64::from(PACK_THREADS)), PACK_THREADS, 0)
+            }
+            Family::Gemv => gemv_size(n, self.columns),
+            // An expert's first row may be any of a quad.
+            Family::GemvId => gemv_size(n + u64::from(QUAD_ROWS) - 1, 1),
             Family::Gemm => {
                 let tiles = |count: u64| count.div_ceil(u64::from(GEMM_TILE));
                 (tiles(m) * tiles(n), GEMM_THREADS, Stage::BYTES)
@@ -141,6 +166,22 @@ impl Kernel {
         let second = if self.family == Family::GemvId { m as u32 } else { 1 };
         fits.then_some(Size { grid: [grid as u32, second], block, shared_bytes })
     }
+
+    /// Words of a row of `k` weights, without the odd fields of its blocks.
+    fn row_words(&self, k: u64) -> u64 {
+        self.ty.map_or(0, |ty| k / ty.block_weights() as u64 * (ty.block_bytes() / 4) as u64)
+    }
+}
+
+/// Blocks, threads in a block and its shared memory for the products of n rows.
+fn gemv_size(n: u64, columns: u32) -> (u64, u32, u32) {
+    let matrix_quads = n.div_ceil(u64::from(QUAD_ROWS));
+    let mut quads = GEMV_QUADS;
+    while quads > 1 && matrix_quads.div_ceil(u64::from(quads)) < GEMV_BLOCKS {
+        quads /= 2;
+    }
+    let shared_bytes = 4 * gemv_shared_words(columns);
+    (matrix_quads.div_ceil(u64::from(quads)), quads * CHAINS as u32, shared_bytes)
 }
 
 #[cfg(test)]
@@ -158,7 +199,7 @@ mod tests {
                 KERNELS.iter().filter(move |kernel| kernel.ty == Some(ty) && kernel.family == family)
             };
             assert!(of(Family::Gemv).map(|kernel| kernel.columns).eq([1, 2, 4, 8]));
-            for family in [Family::GemvId, Family::Gemm, Family::Rows] {
+            for family in [Family::Pack, Family::GemvId, Family::Gemm, Family::Rows] {
                 assert_eq!(of(family).count(), 1, "{family:?}");
             }
             for kernel in KERNELS.iter().filter(|kernel| kernel.ty == Some(ty)) {
@@ -171,8 +212,13 @@ mod tests {
     #[test]
     fn grids_cover_ragged_shapes() {
         let size = |entry, m, n, k| kernel(entry).size(m, n, k).map(|size| (size.grid, size.block));
-        assert_eq!(size("gemv_q4_0_m2", 2, 9, 32), Some(([3, 1], 128)));
-        assert_eq!(size("gemv_id_q4_0", 7, 9, 32), Some(([3, 7], 128)));
+        assert_eq!(size("gemv_q4_0_m2", 2, 9, 32), Some(([3, 1], 32)));
+        assert_eq!(size("gemv_q4_0_m2", 2, 1021, 32), Some(([128, 1], 64)));
+        assert_eq!(size("gemv_q4_0_m2", 2, 4097, 32), Some(([257, 1], 128)));
+        assert_eq!(size("gemv_id_q4_0", 7, 9, 32), Some(([3, 7], 32)));
+        assert_eq!(size("gemv_id_q4_0", 7, 10, 32), Some(([4, 7], 32)));
+        assert_eq!(size("pack_q4_0", 33, 999, 96), Some(([1, 1], 256)));
+        assert_eq!(size("pack_q4_0", 85, 999, 96), Some(([2, 1], 256)));
         assert_eq!(size("gemm_q4_0", 65, 64, 32), Some(([2, 1], 256)));
         assert_eq!(size("quantize_activations", 3, 1, 96), Some(([3, 1], 128)));
         assert_eq!(size("rows_q4_0", 3, 1, 96), Some(([1, 1], 256)));

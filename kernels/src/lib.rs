@@ -1,7 +1,7 @@
 //! The GPU kernels, in Rust, generic over the block formats of `warpdot-formats`.
 //!
 //! These sources are compiled twice. For a GPU, `warpdot`'s build script compiles them to PTX, once per
-//! architecture and *family* (`quantize`, `gemv`, `gemv_id`, `gemm`, `rows`), with the compiler's own
+//! architecture and *family* (`quantize`, `pack`, `gemv`, `gemv_id`, `gemm`, `rows`), with the compiler's own
 //! `nvptx64-nvidia-cuda` target; that is what [`gpu`] has bodies for. For the host, cargo compiles them like any crate: everything
 //! type-checks there, and [`launch`] tells the host how a kernel is launched.
 //!
@@ -11,7 +11,9 @@
 //! | [`arguments`] | what kernels are given by value |
 //! | [`activations`] | activation blocks in words |
 //! | [`quantize`] | activations to int8 |
-//! | [`gemv`] | up to 8 columns: a warp per row of weights |
+//! | [`packed`] | where packed weights lie, and why |
+//! | [`pack`] | weights to that layout |
+//! | [`gemv`] | up to 8 columns: four rows and every 32nd run a thread |
 //! | [`gemv_id`] | the same with an expert's weights for each column |
 //! | [`gemm`] | more columns: tiles in shared memory |
 //! | [`epilogue`] | from products to Y |
@@ -34,5 +36,7 @@ pub mod gemv;
 pub mod gemv_id;
 pub mod gpu;
 pub mod launch;
+pub mod pack;
+pub mod packed;
 pub mod quantize;
 pub mod rows;

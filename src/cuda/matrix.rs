@@ -9,16 +9,17 @@ use warpdot_kernels::launch::Family;
 
 use super::device::{Cuda, Staging, operation, sized};
 use super::kernels::{LoadedKernel, matmul};
+use super::packed::PackedMatrix;
 use super::{Product, Tensor, Workspace};
 use crate::device::Shape;
 use crate::kernel::Operation;
 use crate::{Error, QuantizedMatrix};
 
-/// Weights in ggml's layout, and the kernels that multiply by them.
+/// Packed weights, and the kernels that multiply by them.
 pub(crate) struct CudaMatrix {
     cuda: Cuda,
     ty: GgmlType,
-    weights: Buffer<u8>,
+    weights: PackedMatrix,
     quantize: LoadedKernel,
     /// For the fewest rows of activations first.
     matmul: Vec<LoadedKernel>,
@@ -32,12 +33,10 @@ pub(super) fn workspace_bytes(m: usize, k: usize) -> Option<usize> {
 impl CudaMatrix {
     pub(crate) fn upload(cuda: &Cuda, matrix: &QuantizedMatrix) -> Result<Self, Error> {
         let loader = cuda.loader();
-        let mut weights = cuda.context().alloc(matrix.bytes().len())?;
-        weights.write(matrix.bytes())?;
         Ok(Self {
             cuda: cuda.clone(),
             ty: matrix.ty(),
-            weights,
+            weights: PackedMatrix::upload(cuda, matrix)?,
             quantize: loader.load_only(Family::Quantize, None)?,
             matmul: matmul(matrix.ty()).map(|kernel| loader.load(kernel)).collect::<Result<_, _>>()?,
         })
@@ -47,8 +46,8 @@ impl CudaMatrix {
         &self.cuda
     }
 
-    pub(super) fn weights(&self) -> &Buffer<u8> {
-        &self.weights
+    pub(super) fn weights(&self) -> &Buffer<u32> {
+        self.weights.words()
     }
 
     /// The preferred kernel of an operation for m rows of activations.
@@ -102,7 +101,7 @@ impl CudaMatrix {
         // SAFETY: the caller's.
         let activations = unsafe { self.enqueue_quantize(stream, product, shape) }?;
         let [m, n, k] = [m, n, k].map(|size| Argument::from(size as u32)); // `size` has checked that they fit
-        let (weights, x) = ((&self.weights).into(), Argument::pointer(activations));
+        let (weights, x) = (self.weights().into(), Argument::pointer(activations));
         // SAFETY: the kernel takes these arguments, reads n x k weights and the activations that the quantization
         // leaves earlier in the stream, and accesses the m x n elements of the tensors that the caller vouches for.
         unsafe { kernel.launch(stream, size, &[weights, x, Argument::value(&ending), m, n, k]) }
@@ -157,7 +156,7 @@ impl CudaMatrix {
         let rows = sized(rows_slot, context, out.len())?;
         ids_buffer.write(ids)?;
         let [m, n, k] = [m, n, k].map(|size| Argument::from(size as u32)); // `size` has checked that they fit
-        let arguments = [(&self.weights).into(), (&*ids_buffer).into(), (&mut *rows).into(), m, n, k];
+        let arguments = [self.weights().into(), (&*ids_buffer).into(), (&mut *rows).into(), m, n, k];
         // SAFETY: the kernel takes these arguments, reads n x k weights and m ids, skips rows that there are not, and
         // writes m x k weights. The buffers live until the stream is done.
         let queued = unsafe { kernel.launch(stream.as_raw(), size, &arguments) };
@@ -170,6 +169,7 @@ impl CudaMatrix {
 
 impl fmt::Debug for CudaMatrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CudaMatrix({} bytes of {} on {})", self.weights.len(), self.ty, self.cuda.id())
+        let bytes = size_of::<u32>() * self.weights().len();
+        write!(f, "CudaMatrix({bytes} bytes of {} on {})", self.ty, self.cuda.id())
     }
 }

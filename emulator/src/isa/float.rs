@@ -102,7 +102,10 @@ pub(crate) fn decode(
         Type::F64 if !mode.is_plain() => {
             return opcode.unsupported("f64 is supported in round-to-nearest only");
         }
-        Type::F32 | Type::F64 | Type::F16 | Type::F16x2 | Type::BF16 | Type::BF16x2 => {}
+        Type::F32x2 if !matches!(op, FloatOp::Add | FloatOp::Sub | FloatOp::Mul | FloatOp::Fma) => {
+            return opcode.unsupported("pairs of f32 are added, subtracted and multiplied only");
+        }
+        Type::F32 | Type::F32x2 | Type::F64 | Type::F16 | Type::F16x2 | Type::BF16 | Type::BF16x2 => {}
         _ => return opcode.unsupported("needs a floating-point type"),
     }
     let narrow = match (op, ty, opcode.peek_type()) {
@@ -151,6 +154,7 @@ pub(crate) fn execute(float: &Float, registers: &mut Registers, mask: u32) {
         Type::F32 if mode.is_plain() => single(registers, mask, op, mode, d, abc),
         Type::F64 => double(registers, mask, op, mode, d, abc),
         Type::F32 => registers.map3(mask, d, abc, |a, b, c| lane(F32, op, mode, [a, b, c])),
+        Type::F32x2 => registers.map3(mask, d, abc, |a, b, c| pair(op, mode, [a, b, c])),
         Type::F16 => registers
             .map3(mask, d, abc, |a: u16, b: u16, c: u16| lane(F16, op, mode, [a, b, c].map(u32::from))),
         Type::BF16 => registers
@@ -158,6 +162,13 @@ pub(crate) fn execute(float: &Float, registers: &mut Registers, mask: u32) {
         Type::F16x2 => registers.map3(mask, d, abc, |a, b, c| halves(F16, op, mode, [a, b, c])),
         _ => registers.map3(mask, d, abc, |a, b, c| halves(BF16, op, mode, [a, b, c])),
     }
+}
+
+/// Two `f32`, the first in the low half.
+fn pair(op: FloatOp, mode: Mode, inputs: [u64; 3]) -> u64 {
+    let low = lane(F32, op, mode, inputs.map(|bits| bits as u32));
+    let high = lane(F32, op, mode, inputs.map(|bits| (bits >> 32) as u32));
+    u64::from(low) | u64::from(high) << 32
 }
 
 fn halves(format: Format, op: FloatOp, mode: Mode, inputs: [u32; 3]) -> u32 {

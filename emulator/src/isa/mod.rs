@@ -132,7 +132,7 @@ fn decode_class(decoder: &mut Decoder, opcode: &mut Opcode, instruction: &Instru
 fn is_float(opcode: &Opcode) -> bool {
     matches!(
         opcode.peek_type(),
-        Some(Type::F16 | Type::F16x2 | Type::BF16 | Type::BF16x2 | Type::F32 | Type::F64)
+        Some(Type::F16 | Type::F16x2 | Type::BF16 | Type::BF16x2 | Type::F32 | Type::F32x2 | Type::F64)
     )
 }
 

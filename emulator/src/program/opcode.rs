@@ -24,6 +24,7 @@ pub(crate) enum Type {
     BF16x2,
     TF32,
     F32,
+    F32x2,
     F64,
     E4M3,
     E5M2,
@@ -51,6 +52,7 @@ const TYPES: &[(&str, Type)] = &[
     ("bf16x2", Type::BF16x2),
     ("tf32", Type::TF32),
     ("f32", Type::F32),
+    ("f32x2", Type::F32x2),
     ("f64", Type::F64),
     ("e4m3", Type::E4M3),
     ("e5m2", Type::E5M2),
@@ -65,7 +67,7 @@ impl Type {
             Pred | B8 | U8 | S8 | E4M3 | E5M2 => 1,
             B16 | U16 | S16 | F16 | BF16 | E4M3x2 | E5M2x2 => 2,
             B32 | U32 | S32 | F32 | F16x2 | BF16x2 | TF32 => 4,
-            B64 | U64 | S64 | F64 => 8,
+            B64 | U64 | S64 | F64 | F32x2 => 8,
         }
     }
 

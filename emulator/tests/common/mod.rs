@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+pub(crate) mod packed;
+
 use std::sync::Once;
 
 use warpdot_emulator::{DeviceSpec, EmulatedDevice};

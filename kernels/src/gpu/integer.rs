@@ -1,10 +1,19 @@
 //! Integer instructions that Rust has no operator for.
 
-intrinsic!("llvm.nvvm.idp4a.s.s", idp4a(a: u32, b: u32, c: i32) -> i32);
+intrinsic!("llvm.nvvm.idp4a.u.s", idp4a(a: u32, b: u32, c: i32) -> i32);
+intrinsic!("llvm.nvvm.prmt", prmt(a: u32, b: u32, selector: u32) -> u32);
 
-/// `c` plus the dot product of the four signed bytes of `a` with those of `b`, wrapping.
+/// `c` plus the dot product of the four unsigned bytes of `codes` with the signed ones of `activations`, wrapping.
 #[inline(always)]
-pub fn dp4a(a: u32, b: u32, c: i32) -> i32 {
+pub fn dp4a(codes: u32, activations: u32, c: i32) -> i32 {
     // SAFETY: arithmetic on registers; every architecture since sm_61 has it.
-    gpu_only!((a, b, c), unsafe { idp4a(a, b, c) })
+    gpu_only!((codes, activations, c), unsafe { idp4a(codes, activations, c) })
+}
+
+/// Four of the eight bytes of `low` and `high`, by the low four nibbles of `selector`: in each, three bits are the
+/// number of a byte, and the highest replaces the byte by eight times its sign.
+#[inline(always)]
+pub fn permute(low: u32, high: u32, selector: u32) -> u32 {
+    // SAFETY: arithmetic on registers.
+    gpu_only!((low, high, selector), unsafe { prmt(low, high, selector) })
 }

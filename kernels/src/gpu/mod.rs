@@ -32,9 +32,11 @@ macro_rules! intrinsic {
 
 pub mod global;
 pub mod integer;
+pub mod lanes;
 pub mod shared;
 pub mod thread;
 pub mod warp;
+pub mod weights;
 
 /// Ends the kernel with an error: nothing in it panics, so nothing calls this.
 #[cfg(target_arch = "nvptx64")]

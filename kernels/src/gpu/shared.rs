@@ -44,6 +44,25 @@ impl<const WORDS: usize> Words<WORDS> {
         }
     }
 
+    /// Writes words `4 * index` to `4 * index + 3`, if there are any. The first word's offset is a multiple of 4.
+    #[inline(always)]
+    pub fn set4(self, index: u32, values: [u32; 4]) {
+        if (index as usize) < WORDS / 4 {
+            let address = self.address + 16 * index;
+            gpu_only!((address, values), {
+                let [a, b, c, d] = values;
+                // SAFETY: the words belong to the memory that `at` was promised, and are aligned as in `get4`.
+                unsafe {
+                    core::arch::asm!(
+                        "st.shared.v4.b32 [{}], {{{}, {}, {}, {}}};",
+                        in(reg32) address, in(reg32) a, in(reg32) b, in(reg32) c, in(reg32) d,
+                        options(nostack)
+                    )
+                }
+            })
+        }
+    }
+
     /// Word `index`, or zero if there is none.
     #[inline(always)]
     pub fn get(self, index: u32) -> u32 {

@@ -3,6 +3,7 @@
 intrinsic!("llvm.nvvm.read.ptx.sreg.tid.x", tid_x() -> u32);
 intrinsic!("llvm.nvvm.read.ptx.sreg.ctaid.x", ctaid_x() -> u32);
 intrinsic!("llvm.nvvm.read.ptx.sreg.ctaid.y", ctaid_y() -> u32);
+intrinsic!("llvm.nvvm.read.ptx.sreg.ntid.x", ntid_x() -> u32);
 intrinsic!("llvm.nvvm.barrier0", barrier0());
 
 /// The thread's index in its block.
@@ -24,6 +25,13 @@ pub fn block_idx_x() -> u32 {
 pub fn block_idx_y() -> u32 {
     // SAFETY: reads a special register.
     gpu_only!((), unsafe { ctaid_y() })
+}
+
+/// Threads in a block.
+#[inline(always)]
+pub fn block_dim_x() -> u32 {
+    // SAFETY: reads a special register.
+    gpu_only!((), unsafe { ntid_x() })
 }
 
 /// Waits until all threads of the block are here; what they wrote before is then visible to all of them.
