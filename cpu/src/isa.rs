@@ -15,6 +15,9 @@ mod avxvnni;
 #[allow(unsafe_code, reason = "intrinsics")]
 #[macro_use]
 mod lanes;
+#[cfg(target_arch = "aarch64")]
+#[allow(unsafe_code, reason = "intrinsics")]
+mod neon;
 #[allow(unsafe_code, reason = "intrinsics")]
 mod peak;
 mod portable;
@@ -33,6 +36,8 @@ pub use avx512::Avx512Vnni;
 #[cfg(target_arch = "x86_64")]
 pub use avxvnni::AvxVnni;
 pub(crate) use lanes::{BlocksOfRows, Lanes, ROWS, RowWords};
+#[cfg(target_arch = "aarch64")]
+pub use neon::{Neon, NeonDotprod};
 pub use peak::ProductPeak;
 pub(crate) use peak::sum_of_words;
 pub use portable::Portable;
@@ -92,6 +97,8 @@ define_isa! {
     #[cfg(target_arch = "x86_64")] Avx512Vnni "avx512vnni" converts as Avx512Vnni;
     #[cfg(target_arch = "x86_64")] AvxVnni "avxvnni" converts as Avx2;
     #[cfg(target_arch = "x86_64")] Avx2 "avx2" converts as Avx2;
+    #[cfg(target_arch = "aarch64")] NeonDotprod "neondotprod" converts as Portable;
+    #[cfg(target_arch = "aarch64")] Neon "neon" converts as Portable;
     Portable "portable" converts as Portable;
 }
 

@@ -5,6 +5,8 @@ use warpdot_formats::{Equal, Format, FormatVisitor, GgmlType, PerWeight};
 use crate::bytes::expect_length;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::Avx2;
+#[cfg(target_arch = "aarch64")]
+use crate::isa::Portable;
 use crate::isa::Simd;
 use crate::parallel::for_each_chunk;
 use crate::{Error, Isa};
@@ -47,6 +49,10 @@ pub fn quantize_blocks<F: Format>(
         Isa::AvxVnni(isa) => quantize.with(Avx2::from(isa)),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2(isa) => quantize.with(isa),
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonDotprod(isa) => quantize.with(Portable::from(isa)),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon(isa) => quantize.with(Portable::from(isa)),
         Isa::Portable(isa) => quantize.with(isa),
     }
     Ok(())
