@@ -23,6 +23,7 @@
 //! Every product has the bits that [`warpdot_formats::reproducible`] defines.
 
 #![no_std]
+#![allow(clippy::needless_range_loop, reason = "rows, words and lanes go by number")]
 #![cfg_attr(target_arch = "nvptx64", allow(internal_features))]
 #![cfg_attr(target_arch = "nvptx64", feature(abi_ptx, asm_experimental_arch, link_llvm_intrinsics))]
 

@@ -95,10 +95,7 @@ impl<const ROWS: usize> Word for Lanes<u32, ROWS> {
 
     #[inline(always)]
     fn to_bits_of_number(self) -> Self::Number {
-        self.map(
-            #[inline(always)]
-            |word| f32::from_bits(word),
-        )
+        self.map(f32::from_bits)
     }
 
     #[inline(always)]
