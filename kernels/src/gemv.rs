@@ -44,7 +44,7 @@ pub struct Part {
 
 /// Multiplies `m` rows of activations by the `n` rows of `weights` from row `first_row` on, all `k` long, into `y`.
 ///
-/// `chains` is shared memory of [`gemv_shared_words`] for `COLUMNS`.
+/// `chains` is shared memory of `gemv_shared_words` for `COLUMNS`.
 #[inline(always)]
 pub fn gemv<F: Format, const COLUMNS: usize>(
     weights: Weights<F>,
