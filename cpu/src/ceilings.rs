@@ -40,7 +40,7 @@ impl SimdVisitor for ReadAndWrite<'_> {
         self.to.par_chunks_mut(TASK).zip(from).for_each(|(to, from)| {
             let pieces = to.len().div_ceil(PIECE);
             let mut buffer = [0u8; PIECE];
-            streaming(isa, |past_caches| {
+            streaming(isa, true, |past_caches| {
                 for (to, from) in to.chunks_mut(PIECE).zip(from.chunks(from.len().div_ceil(pieces))) {
                     isa.vectorize(
                         #[inline(always)]

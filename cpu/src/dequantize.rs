@@ -4,7 +4,7 @@ use half::{bf16, f16};
 use warpdot_formats::{Format, FormatVisitor, GgmlType, RUN};
 
 use crate::bytes::{blocks_of_bytes, expect_length};
-use crate::isa::{Line, OCTET, Scales, Simd, SimdVisitor, octet_blocks, padded_octet, streaming};
+use crate::isa::{HALF, OCTET, Scales, Simd, SimdVisitor, Streaming, octet_blocks, padded_octet, streaming};
 use crate::parallel::for_each_chunk;
 use crate::{Error, Isa};
 
@@ -17,10 +17,6 @@ const SMALL: usize = 1 << 16;
 /// Weights that a thread takes at once, at most.
 const TASK: usize = 1 << 18;
 
-/// Weights that are dequantized before they are copied past the caches: so few that a core works on the next ones
-/// while the last ones leave.
-const PIECE: usize = WEIGHTS;
-
 /// Numbers of more bytes than this would only drive each other out of the caches.
 const LARGE: usize = 1 << 24;
 
@@ -30,7 +26,7 @@ pub trait Float: sealed::Float {}
 
 impl<T: sealed::Float> Float for T {}
 
-use sealed::Kind;
+pub(crate) use sealed::Kind;
 
 mod sealed {
     use super::{Bytes, Error, GgmlType, Isa, bf16, f16};
@@ -116,7 +112,7 @@ fn task_weights(weights: usize) -> usize {
     if weights < SMALL || threads == 1 {
         return weights.next_multiple_of(WEIGHTS).max(WEIGHTS);
     }
-    weights.div_ceil(threads * TASKS_PER_THREAD).next_multiple_of(PIECE).min(TASK)
+    weights.div_ceil(threads * TASKS_PER_THREAD).next_multiple_of(WEIGHTS).min(TASK)
 }
 
 struct Dequantize<'a, F, T> {
@@ -132,10 +128,7 @@ impl<F: Format, T: Float> SimdVisitor for Dequantize<'_, F, T> {
         let Self { blocks, out } = self;
         let work = |index: usize, out: &mut [T]| {
             let blocks = &blocks[index * (task / F::WEIGHTS)..][..out.len() / F::WEIGHTS];
-            match large {
-                true => dequantize_past_caches(isa, blocks, out),
-                false => dequantize_piece(isa, blocks, out),
-            }
+            streaming(isa, large, |stores| dequantize_piece(isa, stores, blocks, out));
         };
         if out.len() <= task {
             work(0, out);
@@ -145,40 +138,13 @@ impl<F: Format, T: Float> SimdVisitor for Dequantize<'_, F, T> {
     }
 }
 
-/// Dequantizes blocks, a piece at a time that stays in the nearest cache until it is copied to `out`.
-fn dequantize_past_caches<I: Simd, F: Format, T: Float>(isa: I, blocks: &[F], out: &mut [T]) {
-    // Numbers that are yet to be copied, because they do not fill a line of `out`, before those of a piece.
-    let mut waiting = 0;
-    let mut numbers = [T::zeroed(); PIECE + size_of::<Line>()];
-    let (mut left, mut out) = (out.len(), out);
-    streaming(isa, |past_caches| {
-        for blocks in blocks.chunks(PIECE / F::WEIGHTS) {
-            let count = blocks.len() * F::WEIGHTS;
-            dequantize_piece(isa, blocks, &mut numbers[waiting..][..count]);
-            left -= count;
-            let there = waiting + count;
-            waiting = if left == 0 { 0 } else { beyond_last_line(&out[..there]) };
-            let (whole, rest) = std::mem::take(&mut out).split_at_mut(there - waiting);
-            out = rest;
-            isa.vectorize(
-                #[inline(always)]
-                || {
-                    let from = bytemuck::cast_slice(&numbers[..whole.len()]);
-                    past_caches.copy(from, bytemuck::cast_slice_mut(whole));
-                },
-            );
-            numbers.copy_within(there - waiting..there, 0);
-        }
-    });
-}
-
-/// How many numbers lie beyond the last boundary of lines.
-fn beyond_last_line<T>(numbers: &[T]) -> usize {
-    (numbers.as_ptr_range().end.addr() % size_of::<Line>() / size_of::<T>()).min(numbers.len())
-}
-
 /// Dequantizes blocks.
-fn dequantize_piece<I: Simd, F: Format, T: Float>(isa: I, blocks: &[F], out: &mut [T]) {
+fn dequantize_piece<I: Simd, F: Format, T: Float>(
+    isa: I,
+    stores: &Streaming<I>,
+    blocks: &[F],
+    out: &mut [T],
+) {
     let whole = blocks.chunks_exact(octet_blocks::<F>());
     let rest = whole.remainder();
     let (octets, tail) = out.as_chunks_mut::<WEIGHTS>();
@@ -186,43 +152,40 @@ fn dequantize_piece<I: Simd, F: Format, T: Float>(isa: I, blocks: &[F], out: &mu
         #[inline(always)]
         || {
             for (blocks, out) in whole.zip(octets) {
-                dequantize_octet(isa, blocks, out);
+                dequantize_octet(isa, stores, blocks, out);
             }
         },
     );
     if !rest.is_empty() {
         let mut out = [T::zeroed(); WEIGHTS];
-        dequantize_piece(isa, &padded_octet(rest)[..octet_blocks::<F>()], &mut out);
+        streaming(isa, false, |stores| {
+            dequantize_piece(isa, stores, &padded_octet(rest)[..octet_blocks::<F>()], &mut out)
+        });
         tail.copy_from_slice(&out[..tail.len()]);
     }
 }
 
 #[inline(always)]
-fn dequantize_octet<I: Simd, F: Format, T: Float>(isa: I, blocks: &[F], out: &mut [T; WEIGHTS]) {
+fn dequantize_octet<I: Simd, F: Format, T: Float>(
+    isa: I,
+    stores: &Streaming<I>,
+    blocks: &[F],
+    out: &mut [T; WEIGHTS],
+) {
     let unpacked = isa.unpack(blocks);
     let Scales { scale, offset } = unpacked.scales;
     let scales = [isa.lanes(scale[0]), isa.lanes(scale[1])];
     let offsets = [isa.lanes(offset[0]), isa.lanes(offset[1])];
     for (run, out) in out.as_chunks_mut::<RUN>().0.iter_mut().enumerate() {
-        let values = isa.values::<F>(&unpacked.codes, run);
-        for (i, out) in out.as_chunks_mut::<OCTET>().0.iter_mut().enumerate() {
-            let group = i * OCTET / F::GROUP;
-            let mut weights = isa.mul(isa.splat(scales[group][run]), values[i]);
+        let numbers = isa.numbers::<F>(&unpacked.codes, run);
+        for (half, out) in out.as_chunks_mut::<HALF>().0.iter_mut().enumerate() {
+            let group = half * HALF / F::GROUP;
+            let mut weights = isa.scaled(numbers[half], scales[group][run]);
             if F::HAS_OFFSET {
-                weights = isa.add(weights, isa.splat(offsets[group][run]));
+                weights = isa.raised(weights, offsets[group][run]);
             }
-            store(isa, weights, out);
+            stores.put(weights, out);
         }
-    }
-}
-
-/// Stores numbers, rounded where `T` is a half-precision type.
-#[inline(always)]
-fn store<I: Simd, T: Float>(isa: I, numbers: I::F32, out: &mut [T; OCTET]) {
-    match T::KIND {
-        Kind::F32 => isa.store(numbers, bytemuck::cast_mut(out)),
-        Kind::F16 => *bytemuck::cast_mut(out) = isa.to_f16(numbers),
-        Kind::Bf16 => *bytemuck::cast_mut(out) = isa.to_bf16(numbers),
     }
 }
 
@@ -242,7 +205,7 @@ mod tests {
         fn visit<F: Format>(self) {
             let mut rng = StdRng::seed_from_u64(1);
             // Some pieces and a bit, which is not a whole octet where blocks are small.
-            let mut blocks = vec![F::zeroed(); 16 * PIECE / F::WEIGHTS + octet_blocks::<F>() / 2 + 1];
+            let mut blocks = vec![F::zeroed(); 16 * WEIGHTS / F::WEIGHTS + octet_blocks::<F>() / 2 + 1];
             rng.fill(bytemuck::cast_slice_mut::<F, u8>(&mut blocks));
             let mut expected = vec![0.0; blocks.len() * F::WEIGHTS];
             for (block, out) in blocks.iter().zip(expected.chunks_exact_mut(F::WEIGHTS)) {
@@ -270,11 +233,11 @@ mod tests {
         type Output = ();
 
         fn visit<I: Simd>(self, isa: I) {
-            for large in [false, true] {
-                for offset in [0, 1, 7] {
-                    self.with(isa, large, offset, f32::to_bits, |x| x);
-                    self.with(isa, large, offset, f16::to_bits, f16::from_f32);
-                    self.with(isa, large, offset, bf16::to_bits, bf16::from_f32);
+            for past_caches in [false, true] {
+                for offset in [0, 1, 4, 8, 16] {
+                    self.with(isa, past_caches, offset, f32::to_bits, |x| x);
+                    self.with(isa, past_caches, offset, f16::to_bits, f16::from_f32);
+                    self.with(isa, past_caches, offset, bf16::to_bits, bf16::from_f32);
                 }
             }
         }
@@ -284,16 +247,15 @@ mod tests {
         fn with<I: Simd, T: Float + Into<f32>, B: PartialEq>(
             &self,
             isa: I,
-            large: bool,
+            past_caches: bool,
             offset: usize,
             bits: impl Fn(T) -> B,
             rounded: impl Fn(f32) -> T,
         ) {
             let mut out = vec![T::zeroed(); offset + self.expected.len()];
-            match large {
-                true => dequantize_past_caches(isa, self.blocks, &mut out[offset..]),
-                false => dequantize_piece(isa, self.blocks, &mut out[offset..]),
-            }
+            streaming(isa, past_caches, |stores| {
+                dequantize_piece(isa, stores, self.blocks, &mut out[offset..])
+            });
             self.same(&out[offset..], bits, rounded);
         }
 

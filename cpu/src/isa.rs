@@ -41,8 +41,8 @@ pub use neon::{Neon, NeonDotprod};
 pub use peak::ProductPeak;
 pub(crate) use peak::sum_of_words;
 pub use portable::Portable;
-pub(crate) use simd::{OCTET, Scales, Simd, Unpacked, Vectorize, octet_blocks, padded_octet, run_of};
-pub(crate) use stream::{Line, streaming};
+pub(crate) use simd::{HALF, OCTET, Scales, Simd, Unpacked, Vectorize, octet_blocks, padded_octet, run_of};
+pub(crate) use stream::{Streaming, streaming};
 
 use crate::Error;
 

@@ -5,9 +5,9 @@
 
 use crate::blocks::{Blocks, Layout};
 use crate::codebooks::E2M1;
-use crate::lanes::{Lanes, reciprocal};
+use crate::lanes::Lanes;
 use crate::legacy::largest_magnitude;
-use crate::pack::{halves, nibble_pair, nibble_pairs};
+use crate::pack::{bytes_of_halves, halves, nibble_pairs};
 use crate::rows::Fits;
 use crate::swar::{nibbles, raised, splat};
 use crate::{Format, GgmlType, Importance, NumberOf, RUN, RunScales, Word};
@@ -19,19 +19,29 @@ const RAISED: &[u8; 16] = &raised(E2M1, Mxfp4::ZERO);
 /// is the product of two powers of half the exponent.
 #[inline(always)]
 fn half_power<W: Word>(exponent: W) -> W::Number {
-    let power = |twice: W| (twice >> 1 << 23).to_bits_of_number();
-    power(exponent + 126) * power(exponent + 127)
+    let [low, high] = power_by_two_factors(exponent);
+    low * high
 }
 
-/// The code whose number times `unit`, a power of two, is nearest to `weight`; of equals that of the smaller magnitude.
+/// Two powers of two whose product is `2^(exponent - 128)`.
 #[inline(always)]
-fn nearest(weight: f32, unit: f32) -> u8 {
-    let mut code = 0;
-    for pair in E2M1[..8].windows(2) {
-        let middle = (f32::from(pair[0]) + f32::from(pair[1])) * (0.5 * unit); // exact
-        code += if weight.abs() > middle { 1 } else { 0 };
-    }
-    code | if weight < 0.0 && code > 0 { 8 } else { 0 }
+fn power_by_two_factors<W: Word>(exponent: W) -> [W::Number; 2] {
+    let power = |twice: W| (twice >> 1 << 23).to_bits_of_number();
+    [power(exponent + 126), power(exponent + 127)]
+}
+
+/// The code of the nearest doubled E2M1 number; of equals that of the smaller magnitude.
+#[inline(always)]
+fn nearest(number: f32) -> u8 {
+    let magnitude = number.abs();
+    // From 1 on, codes count up with the exponent and the first bit of the mantissa. What is added rounds up all that
+    // is beyond the middle.
+    let large = (magnitude.to_bits().wrapping_sub(0x3f80_0000 - 0x001f_ffff) as i32) >> 22;
+    let small = i32::from(magnitude > 0.5) + i32::from(magnitude > 1.5);
+    let code = if large > small { large } else { small };
+    let code = if code < 7 { code } else { 7 };
+    let sign = (number.to_bits() >> 28 & 8) as i32;
+    if small > 0 { (code | sign) as u8 } else { 0 }
 }
 
 /// The doubled E2M1 number nearest to each magnitude.
@@ -101,12 +111,12 @@ impl Format for Mxfp4 {
         // A subnormal's exponent counts as -127, far enough below -125 to be zero here.
         let exponent = (largest.to_bits() >> 23).saturating_sub(2) as u8;
         let mut block = Self { exponent, nibbles: [0; RUN / 2] };
-        let unit = half_power(u32::from(block.exponent));
+        let up = power_by_two_factors(256 - u32::from(block.exponent));
         let mut codes = [0; RUN];
         for (code, weight) in codes.iter_mut().zip(weights) {
-            *code = nearest(*weight, unit);
+            *code = nearest(*weight * up[0] * up[1]);
         }
-        block.nibbles = nibble_pairs(&codes);
+        block.nibbles = bytes_of_halves(&nibble_pairs::<{ RUN / 4 }>(&codes, RUN / 2));
         block
     }
 }
@@ -134,9 +144,9 @@ fn half_e4m3<W: Word>(bits: W) -> W::Number {
 
 /// The E4M3 number, as its bits, of which half is `half` or as little as possible above it; 0x7e at most.
 #[inline(always)]
-fn e4m3_above(half: f32) -> u8 {
+fn e4m3_above(half: f32) -> u32 {
     let bits = (half * f32::from_bits(0x0400_0000)).to_bits(); // * 2^-119
-    (bits.min(0x07e0_0000).div_ceil(1 << 20)) as u8
+    (bits.min(0x07e0_0000) + 0x000f_ffff) >> 20
 }
 
 impl Format for Nvfp4 {
@@ -172,14 +182,25 @@ impl Format for Nvfp4 {
     fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
         const GROUPS: usize = 4;
         const TRIALS: usize = 8;
-        assert_eq!(weights.len(), Self::WEIGHTS, "64 weights");
+        const LANES: usize = GROUPS * TRIALS;
+        const TRIAL: [f32; LANES] = {
+            let mut trial = [0.0; LANES];
+            let mut lane = 0;
+            while lane < LANES {
+                trial[lane] = (lane / GROUPS) as f32;
+                lane += 1;
+            }
+            trial
+        };
+        let weights: &[f32; Self::WEIGHTS] = weights.try_into().expect("64 weights");
         // Lane by lane the first trial of every group, then the second. Signs are stored apart, so magnitudes are
         // all that a search needs.
+        let flat = side_by_side(weights);
         let mut magnitudes = [Lanes::<GROUPS>::ZERO; 16];
         let mut importances = [Lanes::<GROUPS>::ZERO; 16];
         for row in 0..16 {
             for group in 0..GROUPS {
-                magnitudes[row].0[group] = weights[16 * group + row].abs();
+                magnitudes[row].0[group] = flat[row * GROUPS + group];
                 importances[row].0[group] = importance.of(16 * group + row);
             }
         }
@@ -187,12 +208,12 @@ impl Format for Nvfp4 {
         for magnitudes in magnitudes {
             largest = magnitudes.max(largest);
         }
-        let covering = (largest / 12.0).0.map(e4m3_above);
-        let trial = |trial: usize, group: usize| (covering[group] + trial as u8).saturating_sub(2).min(0x7e);
-        let mut scales = Lanes::<{ GROUPS * TRIALS }>::ZERO;
-        for lane in 0..GROUPS * TRIALS {
-            scales.0[lane] = half_e4m3(u32::from(trial(lane / GROUPS, lane % GROUPS)));
-        }
+        let least = largest / 12.0;
+        let scales = least.repeat::<LANES>().zip(
+            Lanes(TRIAL),
+            #[inline(always)]
+            |least, trial| half_e4m3(((e4m3_above(least) + trial as u32).max(2) - 2).min(0x7e)),
+        );
         let inverse = scales.reciprocal();
         let mut fits = Fits::ZERO;
         for row in 0..16 {
@@ -202,21 +223,28 @@ impl Format for Nvfp4 {
             fits.products += factor * magnitude;
             fits.squares += factor * code;
         }
-        let gains = fits.gain(scales);
-        let mut groups = [0; GROUPS];
+        // Hidden from the compiler, which would take the loop apart, lane by lane, to suit what follows.
+        let best = core::hint::black_box(fits).gain(scales).greatest_of::<GROUPS>(scales);
+        let inverse = best.reciprocal();
         let mut codes = [0; Self::WEIGHTS];
-        for group in 0..GROUPS {
-            let of_group: Lanes<TRIALS> =
-                Lanes(core::array::from_fn(|trial| gains.0[trial * GROUPS + group]));
-            groups[group] = trial(of_group.greatest(), group);
-            let inverse = reciprocal(half_e4m3(u32::from(groups[group])));
-            let weights: &[f32; 16] = &weights.as_chunks().0[group];
-            for (code, weight) in codes[16 * group..].iter_mut().zip(weights) {
-                *code = self::code(weight * inverse);
-            }
+        for (i, (code, weight)) in codes.iter_mut().zip(weights).enumerate() {
+            *code = self::code(weight * inverse.0[i / 16]);
         }
-        Self { groups: halves(|i| groups[i]), nibbles: halves(|i| nibble_pair(&codes, 8, i)) }
+        Self { groups: halves(|i| e4m3_above(best.0[i]) as u8), nibbles: nibble_pairs(&codes, 8) }
     }
+}
+
+/// The magnitudes of four groups of 16: the first ones, the second ones and so on.
+#[inline(always)]
+fn side_by_side(weights: &[f32; 64]) -> [f32; 64] {
+    let mut rows = [0.0; 64];
+    for row in 0..16 {
+        rows[4 * row] = weights[row].abs();
+        rows[4 * row + 1] = weights[16 + row].abs();
+        rows[4 * row + 2] = weights[32 + row].abs();
+        rows[4 * row + 3] = weights[48 + row].abs();
+    }
+    rows
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use core::ops::RangeInclusive;
 
-use crate::pack::{bits, halves, nibble_pair};
+use crate::pack::{bits, halves, nibble_pairs};
 use crate::{F16, Format, Q4_0, Q5_0, Q8_0, RUN};
 
 /// A format whose block is one run of codes of a whole range, times one scale: it holds such weights exactly.
@@ -21,7 +21,7 @@ impl FromCodes for Q4_0 {
     #[inline]
     fn from_codes(scale: F16, codes: &[i8; RUN]) -> Self {
         let codes = codes.map(|code| code.wrapping_add(8) as u8);
-        Self { scale, nibbles: halves(|i| nibble_pair(&codes, 16, i)) }
+        Self { scale, nibbles: nibble_pairs(&codes, 16) }
     }
 }
 
@@ -31,7 +31,7 @@ impl FromCodes for Q5_0 {
     #[inline]
     fn from_codes(scale: F16, codes: &[i8; RUN]) -> Self {
         let codes = codes.map(|code| code.wrapping_add(16) as u8);
-        Self { scale, high: halves(|i| bits(&codes, 4, i)), nibbles: halves(|i| nibble_pair(&codes, 16, i)) }
+        Self { scale, high: halves(|i| bits(&codes, 4, i)), nibbles: nibble_pairs(&codes, 16) }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::codebooks::IQ4;
 use crate::kquant::SUPER_BLOCK;
 use crate::lanes::{Lanes, geometric, reciprocal};
 use crate::levels::Levels;
-use crate::pack::{halves, nibble_pair};
+use crate::pack::{halves, nibble_pairs};
 use crate::rows::Rows;
 use crate::scales::{Multiples, Scales, Trials, best_scale};
 use crate::swar::{nibbles, raised};
@@ -76,7 +76,7 @@ impl Format for Iq4Nl {
         for (code, weight) in codes.iter_mut().zip(weights) {
             *code = LEVELS.code(*weight, inverse);
         }
-        Self { scale, nibbles: halves(|i| nibble_pair(&codes, 16, i)) }
+        Self { scale, nibbles: nibble_pairs(&codes, 16) }
     }
 }
 
@@ -146,7 +146,7 @@ impl Format for Iq4Xs {
             scale,
             high: levels.iter().rev().fold(0, |bits, level| bits << 2 | u16::from(level >> 4)),
             low: halves(|i| levels[2 * i] & 0x0f | levels[2 * i + 1] << 4),
-            nibbles: halves(|i| nibble_pair(&codes, 16, i)),
+            nibbles: nibble_pairs(&codes, 16),
         }
     }
 }

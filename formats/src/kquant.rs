@@ -5,7 +5,7 @@
 
 use crate::affine::AffineSuperBlock;
 use crate::blocks::{Blocks, Field, Layout};
-use crate::pack::{bit_of_runs, bit_pairs, halves, nibble_pair};
+use crate::pack::{bit_of_runs, bit_pairs, halves, nibble_pairs};
 use crate::swar::splat;
 use crate::symmetric::SymmetricSuperBlock;
 use crate::{F16, Format, GgmlType, Importance, NumberOf, RUN, RunScales, Word};
@@ -108,7 +108,7 @@ impl Q3K {
     /// The inverse of [`groups`](Self::groups) for all runs.
     fn pack_groups(scales: &[u8; GROUPS_OF_16]) -> [u16; 6] {
         halves(|i| match i {
-            0..8 => nibble_pair(scales, 8, i),
+            0..8 => scales[i] & 0x0f | scales[i + 8] << 4,
             _ => (0..4).fold(0, |bits, k| bits | scales[i - 8 + 4 * k] >> 4 << (2 * k)),
         })
     }
@@ -196,7 +196,7 @@ impl Format for Q4K {
             scale: found.scale,
             min_scale: found.min_scale,
             groups: AffineGroups::new(&found.scales, &found.mins),
-            nibbles: halves(|i| nibble_pair(&found.codes, RUN, i)),
+            nibbles: nibble_pairs(&found.codes, RUN),
         }
     }
 }
@@ -249,7 +249,7 @@ impl Format for Q5K {
             min_scale: found.min_scale,
             groups: AffineGroups::new(&found.scales, &found.mins),
             high: halves(|i| bit_of_runs(&found.codes, 4, i)),
-            nibbles: halves(|i| nibble_pair(&found.codes, RUN, i)),
+            nibbles: nibble_pairs(&found.codes, RUN),
         }
     }
 }
@@ -305,7 +305,7 @@ impl Format for Q6K {
         let found = SymmetricSuperBlock::search::<_, 16>(weights, importance, 32, 128);
         let high = found.codes.map(|code| code >> 4);
         Self {
-            low: halves(|i| nibble_pair(&found.codes, 64, i)),
+            low: nibble_pairs(&found.codes, 64),
             high: halves(|i| bit_pairs(&high, i)),
             groups: found.scales,
             scale: found.scale,

@@ -111,6 +111,23 @@ impl<const L: usize> Lanes<L> {
         self.0.iter().fold(0.0, |sum, lane| sum + lane)
     }
 
+    /// The values where these lanes are greatest, of every `M`th lane, the first of equals.
+    #[inline(always)]
+    pub(crate) fn greatest_of<const M: usize>(self, values: Self) -> Lanes<M> {
+        let mut greatest = Lanes::<M>::splat(f32::NEG_INFINITY);
+        let mut found = Lanes::<M>::ZERO;
+        found.0.copy_from_slice(&values.0[..M]);
+        for first in (0..L).step_by(M) {
+            for i in 0..M {
+                let (lane, value) = (self.0[first + i], values.0[first + i]);
+                let greater = lane > greatest.0[i];
+                greatest.0[i] = if greater { lane } else { greatest.0[i] };
+                found.0[i] = if greater { value } else { found.0[i] };
+            }
+        }
+        found
+    }
+
     /// The place of the greatest, the first of equals; 0 if all are NaN.
     #[inline(always)]
     pub(crate) fn greatest(self) -> usize {

@@ -48,7 +48,7 @@ impl Format for Q4_0 {
     #[inline(always)]
     fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
         let (scale, codes) = symmetric(weights, importance, 8);
-        Self { scale, nibbles: halves_of_bytes(&nibble_pairs(&codes)) }
+        Self { scale, nibbles: nibble_pairs(&codes, RUN / 2) }
     }
 }
 
@@ -92,7 +92,7 @@ impl Format for Q4_1 {
     #[inline(always)]
     fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
         let (scale, min, codes) = affine(weights, importance, 15);
-        Self { scale, min, nibbles: halves_of_bytes(&nibble_pairs(&codes)) }
+        Self { scale, min, nibbles: nibble_pairs(&codes, RUN / 2) }
     }
 }
 
@@ -134,7 +134,7 @@ impl Format for Q5_0 {
     #[inline(always)]
     fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
         let (scale, codes) = symmetric(weights, importance, 16);
-        Self { scale, high: halves(|i| bits(&codes, 4, i)), nibbles: halves_of_bytes(&nibble_pairs(&codes)) }
+        Self { scale, high: halves(|i| bits(&codes, 4, i)), nibbles: nibble_pairs(&codes, RUN / 2) }
     }
 }
 
@@ -179,12 +179,7 @@ impl Format for Q5_1 {
     #[inline(always)]
     fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
         let (scale, min, codes) = affine(weights, importance, 31);
-        Self {
-            scale,
-            min,
-            high: halves(|i| bits(&codes, 4, i)),
-            nibbles: halves_of_bytes(&nibble_pairs(&codes)),
-        }
+        Self { scale, min, high: halves(|i| bits(&codes, 4, i)), nibbles: nibble_pairs(&codes, RUN / 2) }
     }
 }
 
@@ -253,14 +248,7 @@ fn symmetric<I: Importance>(weights: &[f32], importance: I, limit: u8) -> (F16, 
         let inverse = reciprocal(scale.to_f32());
         return (scale, weights.map(|weight| kind.code(weight, inverse).wrapping_add(limit)));
     }
-    let (min, max) = (smallest(weights), largest(weights));
-    let largest = if max > -min {
-        max
-    } else if -min > max {
-        min
-    } else {
-        first_of_magnitude(weights, max)
-    };
+    let largest = largest_with_sign(weights);
     let limit_f32 = f32::from(limit);
     let scale = largest / -limit_f32;
     let inverse = reciprocal(scale);
@@ -283,14 +271,32 @@ fn affine<I: Importance>(weights: &[f32], importance: I, max_code: u8) -> (F16, 
         let inverse = reciprocal(scale.to_f32());
         return (scale, min, weights.map(|weight| kind.code(weight, inverse, -min.to_f32())));
     }
-    let min = smallest(weights);
-    let scale = (largest(weights) - min) / f32::from(max_code);
+    let (min, max) = extremes(weights);
+    let scale = (max - min) / f32::from(max_code);
     let inverse = reciprocal(scale);
     let mut codes = [0; RUN];
     for (code, weight) in codes.iter_mut().zip(weights) {
         *code = truncate((weight - min) * inverse + 0.5).min(max_code);
     }
     (F16::from_f32(scale), F16::from_f32(min), codes)
+}
+
+/// The weight of largest magnitude, the first of equals.
+#[inline(always)]
+fn largest_with_sign(weights: &[f32; RUN]) -> f32 {
+    let mut largest = 0;
+    for weight in weights {
+        largest = largest.max(weight.to_bits().rotate_left(1)); // the sign comes last
+    }
+    let (magnitude, negative) = (largest >> 1, largest & 1 == 1);
+    let mut positive = false;
+    for weight in weights {
+        positive |= weight.to_bits() == magnitude;
+    }
+    match positive & negative {
+        true => first_of_magnitude(weights, f32::from_bits(magnitude)),
+        false => f32::from_bits(largest.rotate_right(1)),
+    }
 }
 
 /// The first weight of this magnitude. Weights of opposite signs that are equally large are rare.
@@ -300,55 +306,30 @@ fn first_of_magnitude(weights: &[f32; RUN], magnitude: f32) -> f32 {
     *weights.iter().find(|weight| weight.abs() == magnitude).unwrap_or(&weights[0])
 }
 
-/// The best of `numbers`, a multiple of eight of them: first of each lane of eight, then of these.
+/// The smallest and the largest weight.
 #[inline(always)]
-fn best(numbers: impl Iterator<Item = [f32; 8]>, better: impl Fn(f32, f32) -> bool) -> f32 {
-    let best = |a: f32, b: f32| if better(b, a) { b } else { a };
-    let reduced = numbers.reduce(
-        #[inline(always)]
-        |mut lanes, numbers| {
-            for (lane, number) in lanes.iter_mut().zip(numbers) {
-                *lane = best(*lane, number);
-            }
-            lanes
-        },
-    );
-    let Some([a, b, c, d, e, f, g, h]) = reduced else { return 0.0 };
-    let [a, b, c, d] = [best(a, e), best(b, f), best(c, g), best(d, h)];
-    best(best(a, c), best(b, d))
+fn extremes(weights: &[f32; RUN]) -> (f32, f32) {
+    // Integers that are in the order of the numbers, because a minimum of integers can be taken in any order and so in
+    // vectors; it is its own inverse.
+    let integer = |bits: i32| bits ^ (bits >> 31 & i32::MAX);
+    let (mut smallest, mut largest) = (i32::MAX, i32::MIN);
+    for weight in weights {
+        let weight = integer(weight.to_bits() as i32);
+        smallest = smallest.min(weight);
+        largest = largest.max(weight);
+    }
+    let number = |weight: i32| f32::from_bits(integer(weight) as u32);
+    (number(smallest), number(largest))
 }
 
-/// The smallest weight; of zeros, any.
-#[inline(always)]
-fn smallest(weights: &[f32; RUN]) -> f32 {
-    best(
-        weights.as_chunks().0.iter().copied(),
-        #[inline(always)]
-        |a, b| a < b,
-    )
-}
-
-/// The largest weight; of zeros, any.
-#[inline(always)]
-fn largest(weights: &[f32; RUN]) -> f32 {
-    best(
-        weights.as_chunks().0.iter().copied(),
-        #[inline(always)]
-        |a, b| a > b,
-    )
-}
-
-/// The largest magnitude of `weights`, a multiple of eight of them.
+/// The largest magnitude of `weights`.
 #[inline(always)]
 pub(crate) fn largest_magnitude(weights: &[f32]) -> f32 {
-    best(
-        weights.as_chunks().0.iter().map(
-            #[inline(always)]
-            |weights| weights.map(f32::abs),
-        ),
-        #[inline(always)]
-        |a, b| a > b,
-    )
+    let mut largest = 0;
+    for weight in weights {
+        largest = largest.max(weight.abs().to_bits());
+    }
+    f32::from_bits(largest)
 }
 
 /// The integer part of a number from 0 to 255.

@@ -26,16 +26,6 @@ pub(crate) fn halves_of_bytes<const BYTES: usize, const COUNT: usize>(bytes: &[u
     halves
 }
 
-/// The codes of two halves of a run as the low and high halves of bytes.
-#[inline(always)]
-pub(crate) fn nibble_pairs(codes: &[u8; 32]) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    for i in 0..16 {
-        bytes[i] = codes[i] & 0x0f | codes[i + 16] << 4;
-    }
-    bytes
-}
-
 /// A string of words as half-words: the inverse of [`word`](crate::swar::word).
 #[inline(always)]
 pub(crate) fn halves_of_words<const COUNT: usize>(word: impl Fn(usize) -> u32) -> [u16; COUNT] {
@@ -46,12 +36,30 @@ pub(crate) fn halves_of_words<const COUNT: usize>(word: impl Fn(usize) -> u32) -
     halves
 }
 
-/// Byte `index` of nibbles: of each `2 * distance` codes, the first half are the low halves of as many bytes and
-/// the second half the high ones.
+/// The inverse of [`halves_of_bytes`].
 #[inline(always)]
-pub(crate) fn nibble_pair(codes: &[u8], distance: usize, index: usize) -> u8 {
-    let first = index / distance * 2 * distance + index % distance;
-    codes[first] & 0x0f | codes[first + distance] << 4
+pub(crate) fn bytes_of_halves<const BYTES: usize, const COUNT: usize>(halves: &[u16; COUNT]) -> [u8; BYTES] {
+    const { assert!(BYTES == 2 * COUNT) };
+    let mut bytes = [0; BYTES];
+    for (bytes, half) in bytes.as_chunks_mut().0.iter_mut().zip(halves) {
+        *bytes = half.to_le_bytes();
+    }
+    bytes
+}
+
+/// Nibbles: of each `2 * distance` codes, the first half are the low halves of as many bytes and the second half the
+/// high ones. Codes are taken eight at a time, so `distance` is a multiple of that.
+#[inline(always)]
+pub(crate) fn nibble_pairs<const COUNT: usize>(codes: &[u8], distance: usize) -> [u16; COUNT] {
+    const LOW: u64 = u64::from_le_bytes([0x0f; 8]);
+    let eight = |first: usize| u64::from_le_bytes(codes.as_chunks().0[first / 8]) & LOW;
+    let mut halves = [0; COUNT];
+    for (i, halves) in halves.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        let first = 8 * i / distance * 2 * distance + 8 * i % distance;
+        let pairs = eight(first) | eight(first + distance) << 4;
+        *halves = [pairs as u16, (pairs >> 16) as u16, (pairs >> 32) as u16, (pairs >> 48) as u16];
+    }
+    halves
 }
 
 /// Byte `index` of bit pairs: each 128 codes are 32 bytes, whose lowest pairs are the first 32 codes.

@@ -6,12 +6,12 @@
 use std::arch::x86_64::*;
 
 use bytemuck::Pod;
-use warpdot_formats::{Format, RUN};
+use warpdot_formats::Format;
 
 use super::simd::each;
 use super::stream::Line;
 use super::x86::{PAIRS, Wide, unpack, zero_point};
-use super::{OCTET, Simd, Unpacked, Vectorize};
+use super::{HALF, OCTET, Simd, Streaming, Unpacked, Vectorize};
 
 /// The CPU has AVX2, FMA and F16C.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,7 @@ impl Vectorize for Avx2 {
 
 impl Simd for Avx2 {
     type F32 = __m256;
+    type Numbers = [__m256; 2];
     type Codes = [__m256i; OCTET];
 
     #[inline(always)]
@@ -70,35 +71,84 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32 {
-        // SAFETY: `self` proves AVX.
-        unsafe { _mm256_mul_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32 {
-        // SAFETY: `self` proves AVX.
-        unsafe { _mm256_add_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn values<F: Format>(self, codes: &Self::Codes, run: usize) -> [Self::F32; RUN / OCTET] {
+    fn numbers<F: Format>(self, codes: &Self::Codes, run: usize) -> [Self::Numbers; 2] {
         // SAFETY: `self` proves AVX2.
         unsafe {
             let zero = _mm256_set1_epi8(zero_point::<F>().unwrap_or(0) as i8);
-            self.numbers(_mm256_sub_epi8(codes[run], zero))
+            let codes = _mm256_sub_epi8(codes[run], zero);
+            let (low, high) = (_mm256_castsi256_si128(codes), _mm256_extracti128_si256::<1>(codes));
+            [
+                [
+                    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(low)),
+                    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(low, low))),
+                ],
+                [
+                    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(high)),
+                    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(high, high))),
+                ],
+            ]
         }
     }
 
     #[inline(always)]
-    fn to_f16(self, values: Self::F32) -> [u16; OCTET] {
-        let mut halves = [0; OCTET];
-        // SAFETY: `self` proves F16C; `halves` are 16 writable bytes.
+    fn scaled(self, numbers: Self::Numbers, scale: f32) -> Self::Numbers {
+        // SAFETY: `self` proves AVX.
         unsafe {
-            let rounded = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(values);
-            _mm_storeu_si128(halves.as_mut_ptr().cast(), rounded);
+            let scale = _mm256_set1_ps(scale);
+            [_mm256_mul_ps(numbers[0], scale), _mm256_mul_ps(numbers[1], scale)]
         }
-        halves
+    }
+
+    #[inline(always)]
+    fn raised(self, numbers: Self::Numbers, offset: f32) -> Self::Numbers {
+        // SAFETY: `self` proves AVX.
+        unsafe {
+            let offset = _mm256_set1_ps(offset);
+            [_mm256_add_ps(numbers[0], offset), _mm256_add_ps(numbers[1], offset)]
+        }
+    }
+
+    #[inline(always)]
+    fn put_f32(self, numbers: Self::Numbers, to: &mut [f32; HALF], stores: &Streaming<Self>) {
+        for (numbers, to) in numbers.into_iter().zip(to.as_chunks_mut().0) {
+            // SAFETY: `self` proves AVX; `stores` ends in a fence.
+            unsafe { self.put_256::<f32, OCTET>(_mm256_castps_si256(numbers), to, stores.past_caches()) };
+        }
+    }
+
+    #[inline(always)]
+    fn put_f16(self, numbers: Self::Numbers, to: &mut [u16; HALF], stores: &Streaming<Self>) {
+        for (numbers, to) in numbers.into_iter().zip(to.as_chunks_mut().0) {
+            // SAFETY: `self` proves F16C; `stores` ends in a fence.
+            unsafe {
+                let rounded = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(numbers);
+                self.put_128::<u16, OCTET>(rounded, to, stores.past_caches());
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn put_bf16(self, numbers: Self::Numbers, to: &mut [u16; HALF], stores: &Streaming<Self>) {
+        // SAFETY: `self` proves AVX2; `stores` ends in a fence.
+        unsafe {
+            let rounded: [__m256i; 2] = each(
+                #[inline(always)]
+                |i| {
+                    let bits = _mm256_castps_si256(numbers[i]);
+                    let upper = _mm256_srli_epi32::<16>(bits);
+                    let even = _mm256_and_si256(upper, _mm256_set1_epi32(1));
+                    let up = _mm256_add_epi32(even, _mm256_set1_epi32(0x7fff));
+                    let rounded = _mm256_srli_epi32::<16>(_mm256_add_epi32(bits, up));
+                    let quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+                    let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(numbers[i], numbers[i]));
+                    _mm256_blendv_epi8(rounded, quiet, nan)
+                },
+            );
+            // Packing keeps the halves of both vectors together.
+            let packed =
+                _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(rounded[0], rounded[1]));
+            self.put_256::<u16, HALF>(packed, to, stores.past_caches());
+        }
     }
 
     #[inline(always)]
@@ -253,18 +303,48 @@ impl Avx2 {
         }
     }
 
-    /// 32 signed bytes as numbers.
+    /// Stores 32 bytes, on request past the caches where `to` is aligned to 16 bytes.
+    ///
+    /// # Safety
+    /// If past the caches, the same thread must call [`fence`](Simd::fence) before anything else reads or writes `to`.
     #[inline(always)]
-    pub(super) fn numbers(self, codes: __m256i) -> [__m256; RUN / OCTET] {
-        // SAFETY: `self` proves AVX2.
+    pub(super) unsafe fn put_256<T: Pod, const N: usize>(
+        self,
+        bytes: __m256i,
+        to: &mut [T; N],
+        past_caches: bool,
+    ) {
+        const { assert!(size_of::<[T; N]>() == 32) };
+        let to: *mut __m256i = to.as_mut_ptr().cast();
+        // SAFETY: `self` proves AVX; `to` are 32 writable bytes, aligned where that is asked for.
         unsafe {
-            let (low, high) = (_mm256_castsi256_si128(codes), _mm256_extracti128_si256::<1>(codes));
-            [
-                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(low)),
-                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(low, low))),
-                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(high)),
-                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(high, high))),
-            ]
+            if past_caches && to.addr().is_multiple_of(32) {
+                _mm256_stream_si256(to, bytes);
+            } else if past_caches && to.addr().is_multiple_of(16) {
+                let to: *mut __m128i = to.cast();
+                _mm_stream_si128(to, _mm256_castsi256_si128(bytes));
+                _mm_stream_si128(to.add(1), _mm256_extracti128_si256::<1>(bytes));
+            } else {
+                _mm256_storeu_si256(to, bytes);
+            }
+        }
+    }
+
+    /// Stores 16 bytes, as [`put_256`](Self::put_256) does.
+    ///
+    /// # Safety
+    /// As [`put_256`](Self::put_256).
+    #[inline(always)]
+    unsafe fn put_128<T: Pod, const N: usize>(self, bytes: __m128i, to: &mut [T; N], past_caches: bool) {
+        const { assert!(size_of::<[T; N]>() == 16) };
+        let to: *mut __m128i = to.as_mut_ptr().cast();
+        // SAFETY: every x86-64 CPU has SSE2; `to` are 16 writable bytes, aligned where that is asked for.
+        unsafe {
+            if past_caches && to.addr().is_multiple_of(16) {
+                _mm_stream_si128(to, bytes);
+            } else {
+                _mm_storeu_si128(to, bytes);
+            }
         }
     }
 

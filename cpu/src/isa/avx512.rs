@@ -4,11 +4,11 @@
 
 use std::arch::x86_64::*;
 
-use warpdot_formats::{Format, RUN};
+use warpdot_formats::Format;
 
 use super::stream::Line;
 use super::x86::{PAIRS, Wide, unpack, zero_point};
-use super::{Avx2, OCTET, Simd, Unpacked, Vectorize};
+use super::{Avx2, HALF, OCTET, Simd, Streaming, Unpacked, Vectorize};
 
 /// The CPU has AVX-512 F, BW, VL and VNNI, beside what [`Avx2`] stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,7 @@ impl Vectorize for Avx512Vnni {
 
 impl Simd for Avx512Vnni {
     type F32 = __m256;
+    type Numbers = __m512;
     type Codes = [__m512i; OCTET / 2];
 
     #[inline(always)]
@@ -79,31 +80,78 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32 {
-        self.avx2.mul(a, b)
-    }
-
-    #[inline(always)]
-    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32 {
-        Simd::add(self.avx2, a, b)
-    }
-
-    #[inline(always)]
-    fn values<F: Format>(self, codes: &Self::Codes, run: usize) -> [Self::F32; RUN / OCTET] {
+    fn numbers<F: Format>(self, codes: &Self::Codes, run: usize) -> [Self::Numbers; 2] {
         // SAFETY: `self` proves AVX-512 F and BW.
         unsafe {
             let pair = _mm512_sub_epi8(codes[run / 2], _mm512_set1_epi8(zero::<F>() as i8));
-            self.avx2.numbers(if run.is_multiple_of(2) {
-                _mm512_castsi512_si256(pair)
+            let halves = if run.is_multiple_of(2) {
+                [_mm512_castsi512_si128(pair), _mm512_extracti32x4_epi32::<1>(pair)]
             } else {
-                _mm512_extracti64x4_epi64::<1>(pair)
-            })
+                [_mm512_extracti32x4_epi32::<2>(pair), _mm512_extracti32x4_epi32::<3>(pair)]
+            };
+            [
+                _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(halves[0])),
+                _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(halves[1])),
+            ]
         }
     }
 
     #[inline(always)]
-    fn to_f16(self, values: Self::F32) -> [u16; OCTET] {
-        self.avx2.to_f16(values)
+    fn scaled(self, numbers: Self::Numbers, scale: f32) -> Self::Numbers {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_mul_ps(numbers, _mm512_set1_ps(scale)) }
+    }
+
+    #[inline(always)]
+    fn raised(self, numbers: Self::Numbers, offset: f32) -> Self::Numbers {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_add_ps(numbers, _mm512_set1_ps(offset)) }
+    }
+
+    #[inline(always)]
+    fn put_f32(self, numbers: Self::Numbers, to: &mut [f32; HALF], stores: &Streaming<Self>) {
+        let past_caches = stores.past_caches();
+        // SAFETY: `self` proves AVX-512 F; `to` are 64 writable bytes, aligned where that is asked for; `stores` ends in a
+        // fence.
+        unsafe {
+            if past_caches && to.as_ptr().addr().is_multiple_of(64) {
+                _mm512_stream_ps(to.as_mut_ptr(), numbers);
+            } else if past_caches {
+                let bytes = _mm512_castps_si512(numbers);
+                let (first, second) = to.split_at_mut(HALF / 2);
+                let halves = [_mm512_castsi512_si256(bytes), _mm512_extracti64x4_epi64::<1>(bytes)];
+                for (bytes, to) in halves.into_iter().zip([first, second]) {
+                    let to: &mut [f32; HALF / 2] = to.try_into().expect("half of them");
+                    self.avx2.put_256(bytes, to, past_caches);
+                }
+            } else {
+                _mm512_storeu_ps(to.as_mut_ptr(), numbers);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn put_f16(self, numbers: Self::Numbers, to: &mut [u16; HALF], stores: &Streaming<Self>) {
+        // SAFETY: `self` proves AVX-512 F; `stores` ends in a fence.
+        unsafe {
+            let rounded = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(numbers);
+            self.avx2.put_256(rounded, to, stores.past_caches());
+        }
+    }
+
+    #[inline(always)]
+    fn put_bf16(self, numbers: Self::Numbers, to: &mut [u16; HALF], stores: &Streaming<Self>) {
+        // SAFETY: `self` proves AVX-512 F; `stores` ends in a fence.
+        unsafe {
+            let bits = _mm512_castps_si512(numbers);
+            let upper = _mm512_srli_epi32::<16>(bits);
+            let even = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+            let up = _mm512_add_epi32(even, _mm512_set1_epi32(0x7fff));
+            let rounded = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, up));
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(numbers, numbers);
+            let rounded = _mm512_mask_or_epi32(rounded, nan, upper, _mm512_set1_epi32(0x40));
+            self.avx2.put_256(_mm512_cvtepi32_epi16(rounded), to, stores.past_caches());
+        }
     }
 
     #[inline(always)]

@@ -2,9 +2,9 @@
 
 use std::array::from_fn;
 
-use warpdot_formats::{Codes, Format, RUN, code_bytes};
+use warpdot_formats::{Codes, F16, Format, code_bytes};
 
-use super::{OCTET, Scales, Simd, Unpacked, Vectorize, run_of};
+use super::{HALF, OCTET, Scales, Simd, Streaming, Unpacked, Vectorize, run_of};
 
 /// What every CPU can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,7 @@ impl Vectorize for Portable {
 
 impl Simd for Portable {
     type F32 = [f32; OCTET];
+    type Numbers = [f32; HALF];
     type Codes = [Codes; OCTET];
 
     #[inline(always)]
@@ -51,17 +52,37 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32 {
-        from_fn(|i| a[i] * b[i])
-    }
-
-    #[inline(always)]
-    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32 {
-        from_fn(|i| a[i] + b[i])
-    }
-
-    #[inline(always)]
-    fn values<F: Format>(self, codes: &Self::Codes, run: usize) -> [Self::F32; RUN / OCTET] {
+    fn numbers<F: Format>(self, codes: &Self::Codes, run: usize) -> [Self::Numbers; 2] {
         bytemuck::cast(code_bytes(&codes[run]).map(f32::from))
+    }
+
+    #[inline(always)]
+    fn scaled(self, numbers: Self::Numbers, scale: f32) -> Self::Numbers {
+        numbers.map(|number| number * scale)
+    }
+
+    #[inline(always)]
+    fn raised(self, numbers: Self::Numbers, offset: f32) -> Self::Numbers {
+        numbers.map(|number| number + offset)
+    }
+
+    #[inline(always)]
+    fn put_f32(self, numbers: Self::Numbers, to: &mut [f32; HALF], _stores: &Streaming<Self>) {
+        *to = numbers;
+    }
+
+    #[inline(always)]
+    fn put_f16(self, numbers: Self::Numbers, to: &mut [u16; HALF], _stores: &Streaming<Self>) {
+        *to = numbers.map(|number| F16::from_f32(number).0);
+    }
+
+    #[inline(always)]
+    fn put_bf16(self, numbers: Self::Numbers, to: &mut [u16; HALF], _stores: &Streaming<Self>) {
+        *to = numbers.map(|number| {
+            let bits = number.to_bits();
+            let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+            let quiet = bits >> 16 | 0x40;
+            (if number.is_nan() { quiet } else { rounded }) as u16
+        });
     }
 }

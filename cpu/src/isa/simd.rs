@@ -1,12 +1,15 @@
 //! What conversions ask of an instruction set.
 
-use warpdot_formats::{F16, Format, RUN, RunScales};
+use warpdot_formats::{Format, RUN, RunScales};
 
-use super::stream::Line;
+use super::stream::{Line, Streaming};
 
 /// Consecutive runs that are worked on at once, one in each lane of a vector of eight: 256 weights, which is
 /// a super-block or eight small blocks.
 pub(crate) const OCTET: usize = 8;
+
+/// Weights in half a run, the smallest group that has a scale.
+pub(crate) const HALF: usize = RUN / 2;
 
 /// The blocks of `F` in an octet.
 pub(crate) const fn octet_blocks<F: Format>() -> usize {
@@ -89,6 +92,8 @@ pub(crate) trait Vectorize: Copy + Send + Sync + 'static {
 pub(crate) trait Simd: Vectorize {
     /// Eight `f32`.
     type F32: Copy;
+    /// Sixteen `f32`, the half of a run.
+    type Numbers: Copy;
     /// The codes of an octet.
     type Codes: Copy;
 
@@ -101,37 +106,24 @@ pub(crate) trait Simd: Vectorize {
     /// Stores the eight values.
     fn store(self, values: Self::F32, to: &mut [f32; OCTET]);
 
-    /// `a * b`.
-    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// The codes of both halves of a run as numbers.
+    fn numbers<F: Format>(self, codes: &Self::Codes, run: usize) -> [Self::Numbers; 2];
 
-    /// `a + b`.
-    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// The products of numbers and `scale`.
+    fn scaled(self, numbers: Self::Numbers, scale: f32) -> Self::Numbers;
 
-    /// `value` in all lanes.
-    #[inline(always)]
-    fn splat(self, value: f32) -> Self::F32 {
-        self.load(&[value; OCTET])
-    }
+    /// The sums of numbers and `offset`.
+    fn raised(self, numbers: Self::Numbers, offset: f32) -> Self::Numbers;
 
-    /// The codes of a run as numbers.
-    fn values<F: Format>(self, codes: &Self::Codes, run: usize) -> [Self::F32; RUN / OCTET];
+    /// Stores numbers, past the caches if `stores` says so and `to` is aligned to 16 bytes.
+    fn put_f32(self, numbers: Self::Numbers, to: &mut [f32; HALF], stores: &Streaming<Self>);
 
-    /// The nearest half-precision numbers, ties to even.
-    #[inline(always)]
-    fn to_f16(self, values: Self::F32) -> [u16; OCTET] {
-        self.lanes(values).map(|value| F16::from_f32(value).0)
-    }
+    /// Stores the nearest half-precision numbers, ties to even, as [`put_f32`](Self::put_f32) does.
+    fn put_f16(self, numbers: Self::Numbers, to: &mut [u16; HALF], stores: &Streaming<Self>);
 
-    /// The nearest numbers of bfloat16, the upper halves of `f32`s, ties to even.
-    #[inline(always)]
-    fn to_bf16(self, values: Self::F32) -> [u16; OCTET] {
-        self.lanes(values).map(|value| {
-            let bits = value.to_bits();
-            let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-            let quiet = bits >> 16 | 0x40;
-            (if value.is_nan() { quiet } else { rounded }) as u16
-        })
-    }
+    /// Stores the nearest numbers of bfloat16, the upper halves of `f32`s, ties to even, as [`put_f32`](Self::put_f32)
+    /// does.
+    fn put_bf16(self, numbers: Self::Numbers, to: &mut [u16; HALF], stores: &Streaming<Self>);
 
     /// The lanes one by one.
     #[inline(always)]

@@ -6,7 +6,7 @@ use warpdot_formats::{FormatVisitor, GgmlType, RUN, code_bytes};
 
 use super::*;
 use crate::Isa;
-use crate::isa::{SimdVisitor, octet_blocks};
+use crate::isa::{HALF, SimdVisitor, octet_blocks, streaming};
 
 /// Compares an octet.
 struct Octet<'a, F>(&'a [F]);
@@ -20,7 +20,12 @@ impl<F: Format> SimdVisitor for Octet<'_, F> {
             || {
                 let unpacked = isa.unpack(self.0);
                 let codes: [[f32; RUN]; OCTET] = std::array::from_fn(|run| {
-                    bytemuck::cast(isa.values::<F>(&unpacked.codes, run).map(|v| isa.lanes(v)))
+                    let mut codes = [[0.0; HALF]; 2];
+                    for (numbers, codes) in isa.numbers::<F>(&unpacked.codes, run).into_iter().zip(&mut codes)
+                    {
+                        streaming(isa, false, |stores| stores.put(numbers, codes));
+                    }
+                    bytemuck::cast(codes)
                 });
                 let Scales { scale, offset } = unpacked.scales;
                 (codes, scale.map(|v| isa.lanes(v)), offset.map(|v| isa.lanes(v)))
