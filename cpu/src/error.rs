@@ -77,6 +77,13 @@ pub enum Error {
         rows: usize,
     },
 
+    /// The system does not give the memory that packed weights take.
+    #[error("there is no memory for {bytes} bytes of packed weights")]
+    Memory {
+        /// The bytes asked for.
+        bytes: usize,
+    },
+
     /// Bytes that are to be read as blocks start at an odd address.
     #[error("the weights' bytes start at address {address:#x}: blocks of {ty} need an even one")]
     Misaligned {

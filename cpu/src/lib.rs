@@ -32,6 +32,7 @@ mod gemv;
 pub mod isa;
 mod kernel;
 mod matmul;
+mod memory;
 mod pack;
 mod parallel;
 mod quantize;

@@ -10,6 +10,7 @@ use warpdot_formats::{Format, FormatVisitor, GgmlType};
 
 use crate::bytes::{blocks_of_bytes, expect_length};
 use crate::isa::{BlocksOfRows, Isa, IsaVisitor, Lanes, ROWS, RowWords};
+use crate::memory::PackedLines;
 use crate::parallel::for_each_chunk;
 use crate::{Error, Problem};
 
@@ -184,7 +185,7 @@ pub struct PackedMatrix {
     n: usize,
     k: usize,
     /// Of all groups.
-    lines: Vec<RowWords>,
+    lines: PackedLines,
     /// The blocks of the last rows, in words for the sake of their alignment.
     rest: Vec<u64>,
 }
@@ -194,7 +195,7 @@ impl PackedMatrix {
     ///
     /// # Errors
     /// If a dimension is zero, `k` is not a multiple of the format's block, or `bytes` are not as many as n rows take
-    /// or start at an odd address.
+    /// or start at an odd address, or if there is no memory for the packed ones.
     pub fn new(isa: Isa, ty: GgmlType, n: usize, k: usize, bytes: &[u8]) -> Result<Self, Error> {
         Problem { m: 1, n, k }.check(ty)?;
         expect_length(
@@ -328,7 +329,7 @@ impl FormatVisitor for Pack<'_> {
             ty: F::TYPE,
             n: self.n,
             k: self.k,
-            lines: vec![RowWords([0; ROWS]); groups * lines::<F>(row_blocks)],
+            lines: PackedLines::zeroed(groups * lines::<F>(row_blocks))?,
             rest: vec![0; size_of_val(rest).div_ceil(size_of::<u64>())],
         };
         let bytes: &[u8] = bytemuck::cast_slice(rest);
