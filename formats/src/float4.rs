@@ -195,15 +195,14 @@ impl Format for Nvfp4 {
         let weights: &[f32; Self::WEIGHTS] = weights.try_into().expect("64 weights");
         // Lane by lane the first trial of every group, then the second. Signs are stored apart, so magnitudes are
         // all that a search needs.
-        let flat = side_by_side(weights);
-        let mut magnitudes = [Lanes::<GROUPS>::ZERO; 16];
-        let mut importances = [Lanes::<GROUPS>::ZERO; 16];
-        for row in 0..16 {
-            for group in 0..GROUPS {
-                magnitudes[row].0[group] = flat[row * GROUPS + group];
-                importances[row].0[group] = importance.of(16 * group + row);
-            }
-        }
+        let magnitudes = side_by_side(
+            #[inline(always)]
+            |i| weights[i].abs(),
+        );
+        let importances = side_by_side(
+            #[inline(always)]
+            |i| if I::EQUAL { 1.0 } else { importance.of(i) },
+        );
         let mut largest = Lanes::ZERO;
         for magnitudes in magnitudes {
             largest = magnitudes.max(largest);
@@ -234,15 +233,20 @@ impl Format for Nvfp4 {
     }
 }
 
-/// The magnitudes of four groups of 16: the first ones, the second ones and so on.
+/// The numbers of four groups of 16: rows of a number of each.
 #[inline(always)]
-fn side_by_side(weights: &[f32; 64]) -> [f32; 64] {
-    let mut rows = [0.0; 64];
+fn side_by_side(number: impl Fn(usize) -> f32) -> [Lanes<4>; 16] {
+    // Without gaps first, so that the compiler can transpose vectors.
+    let mut flat = [0.0; 64];
     for row in 0..16 {
-        rows[4 * row] = weights[row].abs();
-        rows[4 * row + 1] = weights[16 + row].abs();
-        rows[4 * row + 2] = weights[32 + row].abs();
-        rows[4 * row + 3] = weights[48 + row].abs();
+        flat[4 * row] = number(row);
+        flat[4 * row + 1] = number(16 + row);
+        flat[4 * row + 2] = number(32 + row);
+        flat[4 * row + 3] = number(48 + row);
+    }
+    let mut rows = [Lanes::ZERO; 16];
+    for (row, numbers) in rows.iter_mut().zip(flat.as_chunks().0) {
+        row.0 = *numbers;
     }
     rows
 }

@@ -92,7 +92,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
         let [mut ours, mut chunk, mut from_float] = [(); 3].map(|()| Blocks::new(ty, weights.len()));
         let importance = unlike.or(ggml::needs_importance(ty).then_some(&equal[..]));
         let mut quantizers = vec![
-            ("warpdot", Call(Box::new(|| blocks::quantize(ty, weights, None, ours.bytes_mut())))),
+            ("warpdot", Call(Box::new(|| blocks::quantize(ty, weights, unlike, ours.bytes_mut())))),
             (
                 "ggml chunk",
                 Call(Box::new(|| ggml::quantize(ty, weights, args.columns, importance, chunk.bytes_mut()))),
