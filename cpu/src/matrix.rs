@@ -122,7 +122,7 @@ impl<'a> Matrix<'a> {
         Ok(match self {
             Self::Blocks { k, bytes, .. } => Weights::new(k / F::WEIGHTS, &[], blocks_of_bytes::<F>(bytes)?),
             Self::Packed(matrix) => matrix.weights(),
-            Self::PackedRows { matrix, first, .. } => matrix.weights().from_row(first),
+            Self::PackedRows { matrix, first, .. } => matrix.weights().starting_at(first),
         })
     }
 }

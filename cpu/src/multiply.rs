@@ -145,7 +145,7 @@ impl<I: Lanes> Task<'_, I> {
             for_each_piece(products, 0..tiles.len(), &start, self.one_thread, &|index, products| {
                 let Tile { first_row, columns, start, .. } = tiles[index];
                 let activations = &activations[start * runs..][..columns * runs];
-                let weights = weights.from_row(first_row);
+                let weights = weights.starting_at(first_row);
                 for_each_chunk(products, columns * strip, 1, &|index, products| {
                     let first = index * strip / ROWS;
                     multiply_strip(self.isa, &weights, first, activations, columns, products);
@@ -201,7 +201,7 @@ impl<I: Lanes> Task<'_, I> {
             let Tile { first_row, columns, start, .. } = tiles[index];
             let columns = columns.div_ceil(gemm::COLUMNS);
             let activations = &activations[start * runs..][..columns * runs];
-            let weights = weights.from_row(first_row);
+            let weights = weights.starting_at(first_row);
             for_each_chunk(products, strip * columns, 1, &|index, products| {
                 let first = index * strip;
                 let groups = first..groups.min(first + strip);

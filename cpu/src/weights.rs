@@ -59,7 +59,7 @@ impl<'a, F: Format> Weights<'a, F> {
     }
 
     /// The rows from `first` on, of these.
-    pub(crate) fn from_row(self, first: usize) -> Self {
+    pub(crate) fn starting_at(self, first: usize) -> Self {
         match self.ids {
             Some(ids) => Self { ids: Some(&ids[first..]), ..self },
             None => Self { first: self.first + first, ..self },

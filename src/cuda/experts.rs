@@ -5,7 +5,6 @@ use std::time::Duration;
 use warpdot_host::{Argument, CUdeviceptr, CUstream};
 
 use super::Product;
-use crate::device::Shape;
 use crate::kernel::Operation;
 use crate::matrix::expect_length;
 use crate::{Error, Experts, Options};
@@ -14,7 +13,7 @@ impl Experts {
     /// How many bytes of device memory a product with `m` rows of X needs while it runs.
     ///
     /// # Errors
-    /// If `m` is zero or the size overflows.
+    /// If the experts are not on a GPU, `m` is zero, or the size overflows.
     pub fn workspace_bytes(&self, m: usize) -> Result<usize, Error> {
         self.matrix.workspace_bytes(m)
     }
@@ -27,13 +26,14 @@ impl Experts {
     /// as they are.
     ///
     /// Every row of Y reads an expert's weights of its own: made for decoding, where few tokens meet. The bits are
-    /// those of [`DeviceMatrix::enqueue`].
+    /// those of [`DeviceMatrix::enqueue`](crate::DeviceMatrix::enqueue).
     ///
     /// # Errors
-    /// As [`DeviceMatrix::enqueue`]; and if Y has more than 65535 rows, or not a multiple of the rows of X.
+    /// As [`DeviceMatrix::enqueue`](crate::DeviceMatrix::enqueue); and if Y has more than 65535 rows, or not a
+    /// multiple of the rows of X.
     ///
     /// # Safety
-    /// As for [`DeviceMatrix::enqueue`], `ids` being one more array that is read.
+    /// As for [`DeviceMatrix::enqueue`](crate::DeviceMatrix::enqueue), `ids` being one more array that is read.
     #[doc(alias = "matmul_id")]
     #[doc(alias = "mul_mat_id")]
     pub unsafe fn enqueue(&self, stream: CUstream, ids: CUdeviceptr, product: &Product) -> Result<(), Error> {
