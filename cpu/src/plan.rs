@@ -75,7 +75,7 @@ impl Plan {
         for which in [Routine::Gemv, Routine::Gemm] {
             for expert in 0..count {
                 let rows = self.shares[expert].rows;
-                if rows > 0 && routine(rows) == which {
+                if rows > 0 && (routine(rows) == Routine::Gemv) == (which == Routine::Gemv) {
                     let tile = self.tiles.len();
                     let columns = self.add(which, expert * n, rows);
                     self.shares[expert] = Share { rows, placed: 0, tile, columns };
