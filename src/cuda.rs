@@ -46,9 +46,12 @@ mod kernels;
 mod matrix;
 mod packed;
 mod product;
+mod quantizer;
+mod rows;
 
 pub use experts::Experts;
 pub use product::{Epilogue, Product, Tensor, Workspace};
+pub use quantizer::{BlockRows, Quantizer};
 pub use warpdot_host::{Buffer, CUcontext, CUdeviceptr, CUstream, Context, Event, Stream};
 
 pub(crate) use device::Cuda;

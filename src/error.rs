@@ -183,7 +183,7 @@ pub enum Error {
     /// A tensor has another shape than the product gives it.
     #[error("{what} has {rows} x {columns} numbers where {} x {} were expected", .expected.0, .expected.1)]
     TensorShape {
-        /// Which tensor: `x`, `y`, `bias`, `factor` or `residual`.
+        /// Which tensor: `x`, `y`, `out`, `bias`, `factor` or `residual`.
         what: &'static str,
         /// Its rows.
         rows: usize,
@@ -246,10 +246,19 @@ pub enum Error {
     },
 
     /// Something that only GPUs do was asked of another device.
-    #[error("only products on a GPU can be queued, and this device is {device}")]
+    #[error("only work for a GPU can be queued, and this device is {device}")]
     NotOnGpu {
         /// The device's id.
         device: String,
+    },
+
+    /// There is no kernel that quantizes to a format on a GPU.
+    #[error("a GPU cannot quantize to {ty}: expected {}", .known.iter().map(|ty| ty.name()).collect::<Vec<_>>().join(", "))]
+    NoQuantizer {
+        /// The format asked for.
+        ty: GgmlType,
+        /// The formats that there are kernels for.
+        known: Vec<GgmlType>,
     },
 
     /// The library was compiled without the feature `cuda`.

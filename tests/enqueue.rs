@@ -3,106 +3,17 @@
 
 #[expect(dead_code, reason = "only GPUs queue products")]
 mod devices;
+mod numbers;
 
 use devices::gpus;
-use half::{bf16, f16};
+use numbers::Numbers;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use warpdot::cuda::{Buffer, Epilogue, Experts, Product, Stream, Tensor, Workspace};
+use warpdot::cuda::{BlockRows, Buffer, Epilogue, Experts, Product, Stream, Tensor, Workspace};
 use warpdot::{Activation, Device, DeviceMatrix, Error, FloatType, GgmlType, QuantizedMatrix};
 use warpdot_emulator::{Call, Failure, Fault};
 use warpdot_formats::epilogue::Operands;
 use warpdot_formats::{ActivationBlock, Format, FormatVisitor, reproducible};
-
-/// What lies between rows, and must stay.
-const GAP: u8 = 0xa5;
-
-fn to_bytes(ty: FloatType, number: f32) -> Vec<u8> {
-    match ty {
-        FloatType::F32 => number.to_le_bytes().to_vec(),
-        FloatType::F16 => f16::from_f32(number).to_le_bytes().to_vec(),
-        FloatType::Bf16 => bf16::from_f32(number).to_le_bytes().to_vec(),
-    }
-}
-
-fn to_number(ty: FloatType, bytes: &[u8]) -> f32 {
-    match ty {
-        FloatType::F32 => f32::from_le_bytes(bytes.try_into().expect("four bytes")),
-        FloatType::F16 => f16::from_le_bytes(bytes.try_into().expect("two bytes")).to_f32(),
-        FloatType::Bf16 => bf16::from_le_bytes(bytes.try_into().expect("two bytes")).to_f32(),
-    }
-}
-
-/// A matrix on the device, with gaps between its rows.
-struct Numbers {
-    ty: FloatType,
-    rows: usize,
-    columns: usize,
-    stride: usize,
-    /// As they are after rounding to the type.
-    host: Vec<f32>,
-    buffer: Buffer<u8>,
-}
-
-impl Numbers {
-    fn new(
-        device: &Device,
-        ty: FloatType,
-        rows: usize,
-        columns: usize,
-        gap: usize,
-        rng: &mut StdRng,
-    ) -> Self {
-        let stride = columns + gap;
-        let host: Vec<f32> =
-            (0..rows * columns).map(|_| rng.random_range(-1f32..1.0).powi(3) * 4.0).collect();
-        let mut bytes = vec![GAP; rows * stride * ty.bytes()];
-        let mut rounded = Vec::new();
-        for (row, bytes) in host.chunks_exact(columns).zip(bytes.chunks_exact_mut(stride * ty.bytes())) {
-            for (number, bytes) in row.iter().zip(bytes.chunks_exact_mut(ty.bytes())) {
-                bytes.copy_from_slice(&to_bytes(ty, *number));
-                rounded.push(to_number(ty, bytes));
-            }
-        }
-        let mut buffer = device.cuda_context().expect("a GPU").alloc(bytes.len()).expect("memory");
-        buffer.write(&bytes).expect("a copy");
-        Self { ty, rows, columns, stride, host: rounded, buffer }
-    }
-
-    fn tensor(&self) -> Tensor {
-        let tensor = Tensor::new(self.buffer.as_raw(), self.ty, self.rows, self.columns);
-        Tensor { stride: self.stride, ..tensor }
-    }
-
-    fn at(&self, row: usize, column: usize) -> f32 {
-        self.host[if self.rows == 1 { 0 } else { row } * self.columns + column]
-    }
-
-    /// Its bytes now.
-    fn bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![0; self.buffer.len()];
-        self.buffer.read(&mut bytes).expect("a copy");
-        bytes
-    }
-
-    /// What is not as expected: numbers by their bits, and the gaps.
-    fn wrong(&self, expected: impl Fn(usize, usize) -> f32) -> Option<String> {
-        let (bytes, size) = (self.bytes(), self.ty.bytes());
-        for (row, bytes) in bytes.chunks_exact(self.stride * size).enumerate() {
-            for (column, found) in bytes.chunks_exact(size).enumerate() {
-                let expected = match column < self.columns {
-                    true => to_bytes(self.ty, expected(row, column)),
-                    false => vec![GAP; size],
-                };
-                if found != expected {
-                    let [found, expected] = [found, &expected].map(|bytes| to_number(self.ty, bytes));
-                    return Some(format!("({row}, {column}) is {found:e}, expected {expected:e}"));
-                }
-            }
-        }
-        None
-    }
-}
 
 /// The definition of the product of one row of activations and all rows of weights.
 struct Row<'a>(&'a QuantizedMatrix, &'a [f32]);
@@ -250,6 +161,7 @@ fn queueing_does_nothing_but_launch() {
     let matrix = weights(GgmlType::Q4K, 8, 256, &mut rng);
     let w = device.upload(&matrix).expect("it fits");
     let experts = device.upload(&matrix).expect("it fits").into_experts(2).expect("4 rows each");
+    let quantizer = device.quantizer(GgmlType::Q8_0).expect("a kernel");
     for m in [1, 2, 4, 8, 9] {
         let x = Numbers::new(&device, FloatType::F32, m, 256, 0, &mut rng);
         let y = Numbers::new(&device, FloatType::F32, m, 8, 0, &mut rng);
@@ -258,6 +170,10 @@ fn queueing_does_nothing_but_launch() {
         ids.write(&vec![1; m]).expect("a copy");
         let (_memory, workspace) = scratch(&device, w.workspace_bytes(m).expect("a size"));
         let product = Product::new(x.tensor(), y.tensor(), workspace);
+        let rows = Numbers::new(&device, FloatType::F16, m, 256, 0, &mut rng);
+        let cache = device.cuda_context().expect("a GPU").alloc::<u8>(2 * 8 * 34).expect("memory");
+        let cache_rows = BlockRows { pointer: cache.as_raw(), rows: 2 };
+        let one = Tensor { rows: 1, ..x.tensor() };
         let before = emulated.holdings();
         let others = Call::ALL.into_iter().filter(|call| *call != Call::Launch);
         others.clone().for_each(|call| emulated.inject(Fault::new(call, 1, Failure::Sticky)));
@@ -266,10 +182,16 @@ fn queueing_does_nothing_but_launch() {
             w.enqueue(stream.as_raw(), &product).expect("a product");
             let product = Product { y: of_expert.tensor(), ..product };
             experts.enqueue(stream.as_raw(), ids.as_raw(), &product).expect("a product");
+            w.enqueue_rows(stream.as_raw(), ids.as_raw(), &rows.tensor()).expect("rows");
+            w.enqueue_dequantize(stream.as_raw(), 2, &Tensor { rows: 1, ..rows.tensor() }).expect("a row");
+            quantizer.enqueue(stream.as_raw(), &one, Some(ids.as_raw()), &cache_rows).expect("a row");
         }
         assert_eq!(emulated.clear_faults(), others.count(), "m = {m}: something was called");
         assert_eq!(emulated.holdings(), before);
         stream.synchronize().expect("it works");
+        let mut weights = vec![0.0; 8 * 256];
+        matrix.dequantize(&mut weights).expect("as many");
+        assert_eq!(rows.wrong(|row, column| weights[256 * if row == 0 { 2 } else { 1 } + column]), None);
         assert_eq!(y.wrong(|row, column| products(&matrix, &x)[row][column]), None);
         assert_eq!(of_expert.wrong(|row, column| products(&matrix, &x)[row][4 + column]), None);
     }
@@ -375,7 +297,7 @@ fn what_does_not_fit_is_named() {
 
     let cpu = Device::cpu();
     let on_cpu = cpu.upload(&matrix).expect("no copy");
-    let refusal = "only products on a GPU can be queued, and this device is cpu";
+    let refusal = "only work for a GPU can be queued, and this device is cpu";
     // SAFETY: it is refused.
     assert_eq!(unsafe { on_cpu.enqueue(stream.as_raw(), &good) }.expect_err("no GPU").to_string(), refusal);
     assert_eq!(on_cpu.workspace_bytes(1).expect_err("no GPU").to_string(), refusal);

@@ -147,33 +147,34 @@ macro_rules! rows_entries {
     ($(($block:ident, $suffix:ident)),* $(,)?) => {
         $(
             mod $suffix {
-                use crate::gpu::global::{Output, input};
+                use crate::arguments::View;
+                use crate::gpu::global::{Matrix, input};
                 use crate::gpu::weights::Weights;
-                use crate::rows::{Quad, rows};
+                use crate::rows::{Which, rows};
                 use warpdot_formats::$block as Block;
 
                 /// # Safety
-                /// `w`, `ids` and `out` have `n * k` packed weights, `m` numbers and room for `m * k` weights, with `k` a
-                /// multiple of the block; nothing else touches `out` meanwhile.
+                /// `w` has `n * k` packed weights, with `k` a multiple of the block; `ids` is null or has `m` numbers; `out`
+                /// is a matrix of m rows of `k` numbers, which nothing else touches meanwhile.
                 #[unsafe(export_name = concat!("rows_", stringify!($suffix)))]
                 unsafe extern "ptx-kernel" fn of_format(
                     w: *const u32,
                     ids: *const u32,
-                    out: *mut Quad,
+                    out: View,
+                    first: u32,
                     m: u32,
                     n: u32,
                     k: u32,
                 ) {
-                    let (count, row) = (m as usize, k as usize);
                     // SAFETY: as the caller promised; each four weights are written by one thread.
                     let (w, ids, out) = unsafe {
                         (
                             Weights::<Block>::new(w, n, k),
-                            input(ids, count),
-                            Output::new(out, count * (row / 4)),
+                            (!ids.is_null()).then(|| input(ids, m as usize)),
+                            Matrix::new(out, m, k),
                         )
                     };
-                    rows(w, ids, out, k);
+                    rows(w, ids.map_or(Which::From(first), Which::Listed), out, m, n, k);
                 }
             }
         )*
@@ -241,3 +242,49 @@ macro_rules! pack_entries {
 }
 #[cfg(family = "pack")]
 warpdot_formats::for_each_format!(pack_entries);
+
+#[cfg(family = "quantize_rows")]
+macro_rules! quantize_rows_entries {
+    ($(($block:ident, $suffix:ident)),* $(,)?) => {
+        $(
+            mod $suffix {
+                use crate::arguments::View;
+                use crate::gpu::global::{Matrix, Output, input};
+                use crate::gpu::shared::Words;
+                use crate::quantize_rows::{Target, quantize_rows, words};
+                use warpdot_formats::{$block as Block, Format};
+
+                const WEIGHTS: usize = Block::WEIGHTS;
+
+                /// # Safety
+                /// `x` is a matrix of m rows of `k` numbers, with `k` a multiple of the block; `ids` is null or has `m`
+                /// numbers, no two of them alike; `out` has room for `n` rows of blocks, which nothing else touches meanwhile.
+                #[unsafe(export_name = concat!("quantize_rows_", stringify!($suffix)))]
+                unsafe extern "ptx-kernel" fn of_format(
+                    x: View,
+                    ids: *const u32,
+                    out: *mut Block,
+                    m: u32,
+                    n: u32,
+                    k: u32,
+                ) {
+                    let row_blocks = k / WEIGHTS as u32;
+                    // SAFETY: as the caller promised; a thread writes its own block only. The host launches kernels with the
+                    // sizes of `launch`.
+                    let (x, ids, blocks, staging) = unsafe {
+                        (
+                            Matrix::new(x, m, k),
+                            (!ids.is_null()).then(|| input(ids, m as usize)),
+                            Output::new(out, n as usize * row_blocks as usize),
+                            Words::<{ words(WEIGHTS) }>::at(0),
+                        )
+                    };
+                    let target = Target { blocks, rows: n, ids };
+                    quantize_rows::<Block, WEIGHTS, { words(WEIGHTS) }>(x, target, staging, m, row_blocks);
+                }
+            }
+        )*
+    };
+}
+#[cfg(family = "quantize_rows")]
+crate::for_each_quantizer!(quantize_rows_entries);

@@ -5,6 +5,7 @@ use warpdot_kernels::launch::Family;
 
 use super::Product;
 use super::kernels::LoadedKernel;
+use super::product::check_ids;
 use crate::device::Shape;
 use crate::{DeviceMatrix, Error};
 
@@ -75,9 +76,7 @@ impl Experts {
         if y_rows == 0 || !y_rows.is_multiple_of(x_rows) {
             return Err(Error::UnevenRows { x: x_rows, y: y_rows });
         }
-        if ids == 0 || !ids.is_multiple_of(4) {
-            return Err(Error::DeviceAddress { what: "ids", address: ids, align: 4 });
-        }
+        check_ids(ids)?;
         let ending = product.ending(shape.m, shape.n)?;
         let size = self.kernel.size(shape)?;
         // SAFETY: the caller's.

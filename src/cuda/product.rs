@@ -30,7 +30,7 @@ impl Tensor {
     }
 
     /// As a kernel takes it, if it has this shape.
-    fn view(&self, what: &'static str, rows: usize, columns: usize) -> Result<View, Error> {
+    pub(super) fn view(&self, what: &'static str, rows: usize, columns: usize) -> Result<View, Error> {
         if (self.rows, self.columns) != (rows, columns) {
             return Err(Error::TensorShape {
                 what,
@@ -50,6 +50,14 @@ impl Tensor {
             _ => Err(Error::TensorStride { what, stride: self.stride, columns }),
         }
     }
+}
+
+/// Checks that a list of `u32` can be there.
+pub(super) fn check_ids(ids: CUdeviceptr) -> Result<(), Error> {
+    if ids == 0 || !ids.is_multiple_of(4) {
+        return Err(Error::DeviceAddress { what: "ids", address: ids, align: 4 });
+    }
+    Ok(())
 }
 
 /// What products go through on their way to Y:
