@@ -42,6 +42,7 @@
 mod device;
 mod enqueue;
 mod experts;
+mod gated;
 mod kernels;
 mod matrix;
 mod packed;

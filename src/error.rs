@@ -245,6 +245,31 @@ pub enum Error {
         y: usize,
     },
 
+    /// A gate and the matrix that it opens are not alike.
+    #[error(
+        "up is {} of {} x {} and the gate {} of {} x {}: expected the same format and shape",
+        .up.0, .up.1, .up.2, .gate.0, .gate.1, .gate.2
+    )]
+    UnlikeGate {
+        /// The format, the rows and the columns of the gate.
+        gate: (GgmlType, usize, usize),
+        /// Those of the other matrix.
+        up: (GgmlType, usize, usize),
+    },
+
+    /// Matrices of one product are on two devices.
+    #[error("the matrices of a product are on {device} and {other}: expected one device")]
+    OtherDevice {
+        /// The device of the first.
+        device: String,
+        /// That of the second.
+        other: String,
+    },
+
+    /// A gated product has a factor besides its gate.
+    #[error("the epilogue of a gated product has a factor: expected none, as the other product is one")]
+    TwoFactors,
+
     /// Something that only GPUs do was asked of another device.
     #[error("only work for a GPU can be queued, and this device is {device}")]
     NotOnGpu {

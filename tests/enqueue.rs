@@ -146,6 +146,64 @@ fn experts_are_chosen_on_the_device() {
     }
 }
 
+/// A gate and a way up in one launch, for matrices and for experts.
+#[test]
+fn gated_products_are_two_products() {
+    let mut rng = StdRng::seed_from_u64(15);
+    for (j, &ty) in GgmlType::ALL.iter().enumerate() {
+        let (count, n, k) = (3, 21, [1, 2][j % 2] * ty.block_weights().max(64));
+        let matrices = [0, 1].map(|_| weights(ty, count * n, k, &mut rng));
+        for (i, device) in gpus().iter().enumerate() {
+            let context = device.cuda_context().expect("a GPU");
+            let stream = context.stream().expect("a stream");
+            let case = i + 3 * j;
+            let (m, repeat) = ([1, 2, 3, 8, 9][case % 5], [1, 2][case % 2]);
+            let [gate, up] = [0, 1].map(|which| device.upload(&matrices[which]).expect("it fits"));
+            let x = Numbers::new(device, FloatType::F16, m, k, 1, &mut rng);
+            let y = Numbers::new(device, FloatType::ALL[case % 3], m, count * n, 3, &mut rng);
+            let residual = Numbers::new(device, FloatType::F32, 1, count * n, 0, &mut rng);
+            let epilogue = Epilogue {
+                scale: 0.5,
+                activation: Activation::ALL[case % 4],
+                residual: Some(residual.tensor()),
+                ..Epilogue::default()
+            };
+            let [gates, ups] = matrices.each_ref().map(|matrix| products(matrix, &x));
+            let of = |row: usize, column: usize, residual: f32| {
+                let (activation, factor) = (epilogue.activation, ups[row][column]);
+                let operands = Operands { scale: 0.5, activation, factor, residual, ..Operands::NONE };
+                operands.apply(gates[row][column])
+            };
+            let (_memory, workspace) = scratch(device, gate.gated_workspace_bytes(m).expect("a size"));
+            let product =
+                Product { epilogue: epilogue.clone(), ..Product::new(x.tensor(), y.tensor(), workspace) };
+            // SAFETY: all of this lives until the stream is done, and is used for nothing else.
+            unsafe { gate.enqueue_gated(&up, stream.as_raw(), &product) }.expect("a product");
+            stream.synchronize().expect("it works");
+            let wrong = y.wrong(|row, column| of(row, column, residual.at(row, column)));
+            assert_eq!(wrong, None, "{ty} on {device:?}, m = {m}");
+
+            let [gate, up] = [gate, up].map(|matrix| matrix.into_experts(count).expect("21 rows each"));
+            let ids: Vec<u32> = (0..m * repeat).map(|row| [2, 0, 3, 1, 2][(row + case) % 5]).collect();
+            let mut list = context.alloc::<u32>(ids.len()).expect("memory");
+            list.write(&ids).expect("a copy");
+            let y = Numbers::new(device, FloatType::F32, ids.len(), n, 0, &mut rng);
+            let bytes = gate.gated_workspace_bytes(m, ids.len()).expect("a size");
+            let (_memory, workspace) = scratch(device, bytes);
+            let epilogue = Epilogue { residual: None, ..epilogue.clone() };
+            let product = Product { epilogue, ..Product::new(x.tensor(), y.tensor(), workspace) };
+            // SAFETY: as above.
+            unsafe { gate.enqueue_gated(&up, stream.as_raw(), list.as_raw(), &product) }.expect("a product");
+            stream.synchronize().expect("it works");
+            let expected = |row: usize, column: usize| match ids[row] as usize {
+                id if id < count => of(row / repeat, id * n + column, Operands::NONE.residual),
+                _ => y.at(row, column),
+            };
+            assert_eq!(y.wrong(expected), None, "experts of {ty} on {device:?}, m = {m}");
+        }
+    }
+}
+
 /// What a graph must not capture fails if it is tried: allocations, waits, copies, loading.
 #[test]
 fn queueing_does_nothing_but_launch() {
@@ -308,6 +366,38 @@ fn what_does_not_fit_is_named() {
         device.upload(&matrix).expect("it fits").into_experts(4).expect_err("6 rows").to_string(),
         "n = 6 rows cannot be divided among 4 experts: expected a number that divides n"
     );
+
+    let gated = |gate: &DeviceMatrix, up: &QuantizedMatrix, product: &Product| {
+        let up = device.upload(up).expect("it fits");
+        // SAFETY: it is refused.
+        unsafe { gate.enqueue_gated(&up, stream.as_raw(), product) }.expect_err("bad").to_string()
+    };
+    assert_eq!(
+        gated(&w, &weights(GgmlType::Q4_0, 6, 64, &mut rng), &good),
+        "up is Q4_0 of 6 x 64 and the gate Q8_0 of 6 x 64: expected the same format and shape"
+    );
+    let expected = w.gated_workspace_bytes(4).expect("a size");
+    assert_eq!(expected, 512 + 4 * 6 * 4); // two blocks of 40 bytes for each row of X, and 4 x 6 factors
+    assert_eq!(
+        gated(&w, &matrix, &good),
+        format!("the workspace has {} bytes where at least {expected} were expected", workspace.bytes)
+    );
+    let mut two = good.clone();
+    two.epilogue.factor = Some(y);
+    assert_eq!(
+        gated(&w, &matrix, &two),
+        "the epilogue of a gated product has a factor: expected none, as the other product is one"
+    );
+    if let Some(other) = gpus().get(1) {
+        let up = other.upload(&matrix).expect("it fits");
+        // SAFETY: it is refused.
+        let refused = unsafe { w.enqueue_gated(&up, stream.as_raw(), &good) };
+        assert_eq!(
+            refused.expect_err("bad").to_string(),
+            "the matrices of a product are on cuda:0 and cuda:1: expected one device"
+        );
+    }
+
     let experts = w.into_experts(3).expect("2 rows each");
     let y = Tensor { rows: 6, columns: 2, stride: 2, ..good.y };
     let message = |ids, y| {

@@ -35,7 +35,7 @@ macro_rules! matmul_entry {
     ($entry:ident = $name:expr, $kernel:expr) => {
         /// # Safety
         /// `w` and `x` have `n * k` packed weights and `m * k` activations, with `k` a multiple of the block; `ending` is
-        /// right for `m * n` products.
+        /// right for `m * n` products, and its `up` for as many weights.
         #[unsafe(export_name = $name)]
         unsafe extern "ptx-kernel" fn $entry(
             w: *const u32,
@@ -45,19 +45,23 @@ macro_rules! matmul_entry {
             n: u32,
             k: u32,
         ) {
-            use crate::epilogue::Epilogue;
+            use crate::epilogue::{Epilogue, each_product};
             use crate::gpu::global::input;
             use crate::gpu::weights::Weights;
             use warpdot_formats::RUN;
-            // SAFETY: as the caller promised; each product is stored by one thread.
-            let (w, x, y) = unsafe {
-                (
-                    Weights::<Block>::new(w, n, k),
-                    input(x, m as usize * (k as usize / RUN)),
-                    Epilogue::new(&ending, m, n),
-                )
-            };
-            ($kernel)(w, x, &y, m, n, k);
+            // SAFETY: as the caller promised.
+            let x = unsafe { input(x, m as usize * (k as usize / RUN)) };
+            each_product(
+                w,
+                &ending,
+                [m, n, k],
+                #[inline(always)]
+                |w, of_up, [m, n, k]| {
+                    // SAFETY: as the caller promised; each product is stored by one thread.
+                    let (w, y) = unsafe { (Weights::<Block>::new(w, n, k), Epilogue::new(&ending, of_up, m, n)) };
+                    ($kernel)(w, x, &y, m, n, k);
+                },
+            );
         }
     };
 }
@@ -99,7 +103,7 @@ macro_rules! gemv_id_entries {
             mod $suffix {
                 use crate::activations::Activations;
                 use crate::arguments::Ending;
-                use crate::epilogue::Epilogue;
+                use crate::epilogue::{Epilogue, each_product};
                 use crate::gemv_id::{Experts, gemv_id};
                 use crate::gpu::global::input;
                 use crate::gpu::shared::Words;
@@ -122,18 +126,23 @@ macro_rules! gemv_id_entries {
                     repeat: u32,
                 ) {
                     let x_rows = m.checked_div(repeat).unwrap_or(0) as usize;
-                    // SAFETY: as the caller promised; each product is stored by one thread. The host launches kernels
-                    // with the sizes of `launch`.
-                    let (w, x, ids, y, chains) = unsafe {
-                        (
-                            Weights::<Block>::new(w, experts * n, k),
-                            input(x, x_rows * (k as usize / RUN)),
-                            input(ids, m as usize),
-                            Epilogue::new(&ending, m, n),
-                            Words::at(0),
-                        )
+                    // SAFETY: as the caller promised. The host launches kernels with the sizes of `launch`.
+                    let (x, ids, chains) = unsafe {
+                        (input(x, x_rows * (k as usize / RUN)), input(ids, m as usize), Words::at(0))
                     };
-                    gemv_id(w, x, ids, &y, chains, Experts { count: experts, n, k, repeat });
+                    each_product(
+                        w,
+                        &ending,
+                        [n, k],
+                        #[inline(always)]
+                        |w, of_up, [n, k]| {
+                            // SAFETY: as the caller promised; each product is stored by one thread.
+                            let (w, y) = unsafe {
+                                (Weights::<Block>::new(w, experts * n, k), Epilogue::new(&ending, of_up, m, n))
+                            };
+                            gemv_id(w, x, ids, &y, chains, Experts { count: experts, n, k, repeat });
+                        },
+                    );
                 }
             }
         )*

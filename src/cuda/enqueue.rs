@@ -58,7 +58,7 @@ impl DeviceMatrix {
             Some(_) => Some(self.choose(&product.options, shape.m)?.operation()),
         };
         // SAFETY: the caller's; the weights are those of the shape.
-        unsafe { weights.enqueue(stream, operation, product, shape) }
+        unsafe { weights.enqueue(stream, operation, product, None, shape) }
     }
 
     /// Takes the matrix for the weights of `count` experts, one after the other, n / count rows each, as GGUF files

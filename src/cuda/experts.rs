@@ -28,6 +28,10 @@ impl Experts {
         Ok(Self { matrix, count, kernel })
     }
 
+    pub(super) fn matrix(&self) -> &DeviceMatrix {
+        &self.matrix
+    }
+
     /// How many experts there are.
     pub fn count(&self) -> usize {
         self.count
@@ -69,6 +73,21 @@ impl Experts {
     #[doc(alias = "matmul_id")]
     #[doc(alias = "mul_mat_id")]
     pub unsafe fn enqueue(&self, stream: CUstream, ids: CUdeviceptr, product: &Product) -> Result<(), Error> {
+        // SAFETY: the caller's.
+        unsafe { self.enqueue_with(None, stream, ids, product) }
+    }
+
+    /// [`enqueue`](Self::enqueue), with the products by `up` as factors if there is one.
+    ///
+    /// # Safety
+    /// As for [`enqueue`](Self::enqueue); `up` has the shape of these, and the factor of the product is memory of its own.
+    pub(super) unsafe fn enqueue_with(
+        &self,
+        up: Option<&Experts>,
+        stream: CUstream,
+        ids: CUdeviceptr,
+        product: &Product,
+    ) -> Result<(), Error> {
         let weights = self.matrix.gpu()?;
         let (x_rows, y_rows) = (product.x.rows, product.y.rows);
         let x = self.matrix.shape(x_rows)?;
@@ -77,7 +96,8 @@ impl Experts {
             return Err(Error::UnevenRows { x: x_rows, y: y_rows });
         }
         check_ids(ids)?;
-        let ending = product.ending(shape.m, shape.n)?;
+        let up = up.map(|up| up.matrix.gpu()).transpose()?;
+        let ending = product.ending(shape.m, shape.n, up)?;
         let size = self.kernel.size(shape)?;
         // SAFETY: the caller's.
         let activations = unsafe { weights.enqueue_quantize(stream, product, x) }?;

@@ -90,19 +90,22 @@ impl CudaMatrix {
         Ok(activations)
     }
 
-    /// Queues a product by the preferred kernel, of an operation if one is given.
+    /// Queues a product by the preferred kernel, of an operation if one is given, with the products by `up` as factors if
+    /// there is one.
     ///
     /// # Safety
-    /// As for [`DeviceMatrix::enqueue`](crate::DeviceMatrix::enqueue). The weights are n x k.
+    /// As for [`DeviceMatrix::enqueue`](crate::DeviceMatrix::enqueue). The weights are n x k, and so are those of `up`, with
+    /// which the factor of the product is memory of its own.
     pub(super) unsafe fn enqueue(
         &self,
         stream: CUstream,
         operation: Option<Operation>,
         product: &Product,
+        up: Option<&Self>,
         shape: Shape,
     ) -> Result<(), Error> {
         let Shape { m, n, k } = shape;
-        let ending = product.ending(m, n)?;
+        let ending = product.ending(m, n, up)?;
         let kernel = self.kernel(operation, m)?;
         let size = kernel.size(shape)?;
         // SAFETY: the caller's.
@@ -140,7 +143,7 @@ impl CudaMatrix {
             start.record(stream)?;
             // SAFETY: the buffers have these sizes, are this product's alone while the staging area is locked, and live
             // until the stream is done.
-            unsafe { self.enqueue(stream.as_raw(), Some(operation), &product, shape) }?;
+            unsafe { self.enqueue(stream.as_raw(), Some(operation), &product, None, shape) }?;
             Ok::<_, Error>(end.record(stream)?)
         })();
         // Whatever was queued uses the buffers: wait for it also when the rest could not be queued.
