@@ -36,6 +36,10 @@
 //! # }
 //! ```
 //!
+//! [`DeviceMatrix::enqueue_gated`](crate::DeviceMatrix::enqueue_gated) does so with two matrices, one of which gives the
+//! factors of the other; [`DeviceMatrix::enqueue_dequantize`](crate::DeviceMatrix::enqueue_dequantize),
+//! [`DeviceMatrix::enqueue_rows`](crate::DeviceMatrix::enqueue_rows) and [`Quantizer`] convert weights in the same way.
+//!
 //! The bits of Y are those of [`formats::reproducible`](warpdot_formats::reproducible) for X as `f32`, through
 //! [`formats::epilogue`](warpdot_formats::epilogue).
 

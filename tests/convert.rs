@@ -14,8 +14,7 @@ use warpdot_formats::{Format, FormatVisitor};
 
 /// Bytes that no quantizer wrote, NaN and infinite scales among them.
 fn any_blocks(ty: GgmlType, n: usize, k: usize, rng: &mut StdRng) -> QuantizedMatrix {
-    let bytes: Vec<u8> =
-        (0..n * k / ty.block_weights() * ty.block_bytes()).map(|_| rng.random()).collect();
+    let bytes: Vec<u8> = (0..n * k / ty.block_weights() * ty.block_bytes()).map(|_| rng.random()).collect();
     QuantizedMatrix::from_bytes(ty, n, k, bytes).expect("as many bytes as it takes")
 }
 
@@ -93,7 +92,10 @@ fn special_rows(rng: &mut StdRng) -> Vec<f32> {
             // The two largest magnitudes have opposite signs.
             3 => (block[place], block[31]) = [(2.0, -2.0), (-2.0, 2.0)][i / 8 % 2],
             // Ties of every rounding: the largest is a multiple of what makes the others' codes halves.
-            4 => block.iter_mut().enumerate().for_each(|(j, x)| *x = 15.75 - 0.5 * j as f32 + 0.25 * (j % 3) as f32),
+            4 => block
+                .iter_mut()
+                .enumerate()
+                .for_each(|(j, x)| *x = 15.75 - 0.5 * j as f32 + 0.25 * (j % 3) as f32),
             // So small that scales are subnormal, or their reciprocals infinite; so large that little is left.
             5 => block.iter_mut().for_each(|x| *x *= 1e-6),
             6 => block.iter_mut().for_each(|x| *x *= 1e-41),
@@ -118,7 +120,8 @@ fn rows_are_quantized_as_by_the_definition() {
                 let (k, gap) = (96, [0, 1, 5][(i + j + c) % 3]);
                 let x = Numbers::of(device, float, k, gap, &special_rows(&mut rng));
                 let row_bytes = k / ty.block_weights() * ty.block_bytes();
-                let expected: Vec<u8> = x.host.chunks_exact(k).flat_map(|row| ty.visit(Blocks(row))).collect();
+                let expected: Vec<u8> =
+                    x.host.chunks_exact(k).flat_map(|row| ty.visit(Blocks(row))).collect();
 
                 // Exactly as much as it takes, whose end the emulator guards.
                 let out = context.alloc::<u8>(expected.len()).expect("memory");
@@ -128,7 +131,8 @@ fn rows_are_quantized_as_by_the_definition() {
                 stream.synchronize().expect("it works");
                 let mut found = vec![0; expected.len()];
                 out.read(&mut found).expect("a copy");
-                let wrong = (0..found.len()).find(|&at| found[at] != expected[at]).map(|at| at / ty.block_bytes());
+                let wrong =
+                    (0..found.len()).find(|&at| found[at] != expected[at]).map(|at| at / ty.block_bytes());
                 let of_block = |block: usize| {
                     let bytes = block * ty.block_bytes()..(block + 1) * ty.block_bytes();
                     (&x.host[block * 32..(block + 1) * 32], &found[bytes.clone()], &expected[bytes])
@@ -141,7 +145,8 @@ fn rows_are_quantized_as_by_the_definition() {
                 cache.write(&vec![0x5a; 5 * row_bytes]).expect("a copy");
                 let rows = BlockRows { pointer: cache.as_raw(), rows: 5 };
                 // SAFETY: as above.
-                unsafe { quantizer.enqueue(stream.as_raw(), &three, Some(ids.as_raw()), &rows) }.expect("rows");
+                unsafe { quantizer.enqueue(stream.as_raw(), &three, Some(ids.as_raw()), &rows) }
+                    .expect("rows");
                 stream.synchronize().expect("it works");
                 let mut found = vec![0; 5 * row_bytes];
                 cache.read(&mut found).expect("a copy");
@@ -149,7 +154,11 @@ fn rows_are_quantized_as_by_the_definition() {
                     Some(row) => expected[row * row_bytes..(row + 1) * row_bytes].to_vec(),
                     None => vec![0x5a; row_bytes],
                 };
-                assert_eq!(found, [None, Some(2), None, None, Some(0)].map(row).concat(), "{ty} on {device:?}");
+                assert_eq!(
+                    found,
+                    [None, Some(2), None, None, Some(0)].map(row).concat(),
+                    "{ty} on {device:?}"
+                );
             }
         }
     }

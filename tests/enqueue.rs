@@ -175,8 +175,7 @@ fn gated_products_are_two_products() {
                 operands.apply(gates[row][column])
             };
             let (_memory, workspace) = scratch(device, gate.gated_workspace_bytes(m).expect("a size"));
-            let product =
-                Product { epilogue: epilogue.clone(), ..Product::new(x.tensor(), y.tensor(), workspace) };
+            let product = Product { epilogue, ..Product::new(x.tensor(), y.tensor(), workspace) };
             // SAFETY: all of this lives until the stream is done, and is used for nothing else.
             unsafe { gate.enqueue_gated(&up, stream.as_raw(), &product) }.expect("a product");
             stream.synchronize().expect("it works");
@@ -190,7 +189,7 @@ fn gated_products_are_two_products() {
             let y = Numbers::new(device, FloatType::F32, ids.len(), n, 0, &mut rng);
             let bytes = gate.gated_workspace_bytes(m, ids.len()).expect("a size");
             let (_memory, workspace) = scratch(device, bytes);
-            let epilogue = Epilogue { residual: None, ..epilogue.clone() };
+            let epilogue = Epilogue { residual: None, ..epilogue };
             let product = Product { epilogue, ..Product::new(x.tensor(), y.tensor(), workspace) };
             // SAFETY: as above.
             unsafe { gate.enqueue_gated(&up, stream.as_raw(), list.as_raw(), &product) }.expect("a product");

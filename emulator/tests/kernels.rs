@@ -216,15 +216,11 @@ fn check_quantizers(
         let matrix = QuantizedMatrix::quantize(kernel.ty.unwrap(), m, k, &x).unwrap();
         let mut out = context.alloc::<u8>(matrix.bytes().len()).unwrap();
         let size = kernel.size(m as u32, m as u32, k as u32).unwrap();
-        let launch = Launch {
-            grid: [size.grid[0], 1, 1],
-            block: [size.block, 1, 1],
-            shared_bytes: size.shared_bytes,
-        };
+        let launch =
+            Launch { grid: [size.grid[0], 1, 1], block: [size.block, 1, 1], shared_bytes: size.shared_bytes };
         let sizes = [m, m, k].map(|size| (size as u32).into());
         let everyone = Argument::pointer(0);
-        let arguments =
-            [Argument::value(&view), everyone, (&mut out).into(), sizes[0], sizes[1], sizes[2]];
+        let arguments = [Argument::value(&view), everyone, (&mut out).into(), sizes[0], sizes[1], sizes[2]];
         let function = module.function(kernel.entry).unwrap();
         // SAFETY: these are the kernel's arguments, and the buffers have the sizes it expects.
         unsafe { stream.launch(&function, launch, &arguments) }.unwrap();

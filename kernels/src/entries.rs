@@ -58,7 +58,8 @@ macro_rules! matmul_entry {
                 #[inline(always)]
                 |w, of_up, [m, n, k]| {
                     // SAFETY: as the caller promised; each product is stored by one thread.
-                    let (w, y) = unsafe { (Weights::<Block>::new(w, n, k), Epilogue::new(&ending, of_up, m, n)) };
+                    let (w, y) =
+                        unsafe { (Weights::<Block>::new(w, n, k), Epilogue::new(&ending, of_up, m, n)) };
                     ($kernel)(w, x, &y, m, n, k);
                 },
             );

@@ -203,7 +203,8 @@ impl Kernel {
             }
             Family::QuantizeRows => {
                 let weights = self.ty.map_or(RUN, GgmlType::block_weights);
-                let blocks = m.checked_mul(k / weights as u64).filter(|&blocks| blocks <= u64::from(u32::MAX))?;
+                let blocks =
+                    m.checked_mul(k / weights as u64).filter(|&blocks| blocks <= u64::from(u32::MAX))?;
                 let threads = quantize_rows::THREADS;
                 (blocks.div_ceil(u64::from(threads)), threads, 4 * quantize_rows::words(weights) as u32)
             }

@@ -72,8 +72,5 @@ pub fn quantize_rows<F: Format, const WEIGHTS: usize, const WORDS: usize>(
     for (i, weight) in (0..).zip(&mut weights) {
         *weight = f32::from_bits(staging.get(thread * (WEIGHTS as u32 + 1) + i));
     }
-    target.blocks.set(
-        to as usize * row_blocks as usize + of_row as usize,
-        F::quantize_with(&weights, Equal),
-    );
+    target.blocks.set(to as usize * row_blocks as usize + of_row as usize, F::quantize_with(&weights, Equal));
 }

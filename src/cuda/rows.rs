@@ -3,9 +3,9 @@
 use warpdot_host::{Argument, CUdeviceptr, CUstream};
 use warpdot_kernels::arguments::View;
 
+use super::Tensor;
 use super::matrix::CudaMatrix;
 use super::product::check_ids;
-use super::Tensor;
 use crate::device::Shape;
 use crate::{DeviceMatrix, Error};
 

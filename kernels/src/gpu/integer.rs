@@ -25,7 +25,9 @@ pub fn anew(value: u32) -> u32 {
     gpu_only!((value), {
         let copy: u32;
         // SAFETY: moves a register.
-        unsafe { core::arch::asm!("mov.b32 {}, {};", out(reg32) copy, in(reg32) value, options(nomem, nostack)) };
+        unsafe {
+            core::arch::asm!("mov.b32 {}, {};", out(reg32) copy, in(reg32) value, options(nomem, nostack))
+        };
         copy
     })
 }
