@@ -34,8 +34,8 @@ mod quantize {
 macro_rules! matmul_entry {
     ($entry:ident = $name:expr, $kernel:expr) => {
         /// # Safety
-        /// `w` and `x` have `n * k` packed weights and `m * k` activations, with `k` a multiple of the block; `ending` is
-        /// right for `m * n` products, and its `up` for as many weights.
+        /// `w` and `x` have `n * k` packed weights and `m * k` activations, with `k` a multiple of the block;
+        /// `ending` is right for `m * n` products, and its `up` for as many weights.
         #[unsafe(export_name = $name)]
         unsafe extern "ptx-kernel" fn $entry(
             w: *const u32,
@@ -112,8 +112,8 @@ macro_rules! gemv_id_entries {
                 use warpdot_formats::{$block as Block, RUN};
 
                 /// # Safety
-                /// `w`, `x` and `ids` have `experts * n * k` packed weights, `m / repeat * k` activations and m numbers, with
-                /// `k` a multiple of the block; `ending` is right for `m * n` products.
+                /// `w`, `x` and `ids` have `experts * n * k` packed weights, `m / repeat * k` activations and m
+                /// numbers, with `k` a multiple of the block; `ending` is right for `m * n` products.
                 #[unsafe(export_name = concat!("gemv_id_", stringify!($suffix)))]
                 unsafe extern "ptx-kernel" fn of_format(
                     w: *const u32,
@@ -164,8 +164,8 @@ macro_rules! rows_entries {
                 use warpdot_formats::$block as Block;
 
                 /// # Safety
-                /// `w` has `n * k` packed weights, with `k` a multiple of the block; `ids` is null or has `m` numbers; `out`
-                /// is a matrix of m rows of `k` numbers, which nothing else touches meanwhile.
+                /// `w` has `n * k` packed weights, with `k` a multiple of the block; `ids` is null or has `m`
+                /// numbers; `out` is a matrix of m rows of `k` numbers, which nothing else touches meanwhile.
                 #[unsafe(export_name = concat!("rows_", stringify!($suffix)))]
                 unsafe extern "ptx-kernel" fn of_format(
                     w: *const u32,
@@ -267,8 +267,9 @@ macro_rules! quantize_rows_entries {
                 const WEIGHTS: usize = Block::WEIGHTS;
 
                 /// # Safety
-                /// `x` is a matrix of m rows of `k` numbers, with `k` a multiple of the block; `ids` is null or has `m`
-                /// numbers, no two of them alike; `out` has room for `n` rows of blocks, which nothing else touches meanwhile.
+                /// `x` is a matrix of m rows of `k` numbers, with `k` a multiple of the block; `ids` is null or has
+                /// `m` numbers, no two of them alike; `out` has room for `n` rows of blocks, which nothing else
+                /// touches meanwhile.
                 #[unsafe(export_name = concat!("quantize_rows_", stringify!($suffix)))]
                 unsafe extern "ptx-kernel" fn of_format(
                     x: View,
@@ -279,8 +280,8 @@ macro_rules! quantize_rows_entries {
                     k: u32,
                 ) {
                     let row_blocks = k / WEIGHTS as u32;
-                    // SAFETY: as the caller promised; a thread writes its own block only. The host launches kernels with the
-                    // sizes of `launch`.
+                    // SAFETY: as the caller promised; a thread writes its own block only. The host launches kernels
+                    // with the sizes of `launch`.
                     let (x, ids, blocks, staging) = unsafe {
                         (
                             Matrix::new(x, m, k),

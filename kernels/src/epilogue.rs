@@ -7,8 +7,8 @@ use crate::gpu::integer::anew;
 use crate::gpu::thread;
 use warpdot_formats::epilogue::{Activation, Operands};
 
-/// Calls `product` with weights, whether their products are factors, and `sizes`: with the weights that give the factors
-/// first, if there are some, and with `w` then.
+/// Calls `product` with weights, whether their products are factors, and `sizes`: with the weights that give the
+/// factors first, if there are some, and with `w` then.
 ///
 /// A block has to compute the same products each time; what it has stored is there when they are read as factors.
 #[inline(always)]

@@ -114,8 +114,8 @@ macro_rules! define_kernels {
 }
 for_each_format!(define_kernels);
 
-/// Calls a macro with the formats that rows can be quantized to: those whose blocks fit the registers of a thread and whose
-/// scales follow from the weights without a search.
+/// Calls a macro with the formats that rows can be quantized to: those whose blocks fit the registers of a thread and
+/// whose scales follow from the weights without a search.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! for_each_quantizer {
@@ -134,8 +134,8 @@ macro_rules! define_quantizers {
 }
 for_each_quantizer!(define_quantizers);
 
-/// Every kernel: those for all formats in the order of their list, of each the narrowest first; then those that only some
-/// formats have.
+/// Every kernel: those for all formats in the order of their list, of each the narrowest first; then those that only
+/// some formats have.
 pub const KERNELS: &[Kernel] = &{
     let mut kernels = [QUANTIZERS[0]; OF_ALL_FORMATS.len() + QUANTIZERS.len()];
     let mut i = 0;

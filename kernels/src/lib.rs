@@ -1,9 +1,9 @@
 //! The GPU kernels, in Rust, generic over the block formats of `warpdot-formats`.
 //!
-//! These sources are compiled twice. For a GPU, `warpdot`'s build script compiles them to PTX, once per
-//! architecture and *family* (`quantize`, `pack`, `gemv`, `gemv_id`, `gemm`, `rows`, `quantize_rows`), with the
-//! compiler's own `nvptx64-nvidia-cuda` target; that is what [`gpu`] has bodies for. For the host, cargo compiles them like
-//! any crate: everything type-checks there, and [`launch`] tells the host how a kernel is launched.
+//! These sources are compiled twice. For a GPU, `warpdot`'s build script compiles them to PTX, once per architecture
+//! and *family* (`quantize`, `pack`, `gemv`, `gemv_id`, `gemm`, `rows`, `quantize_rows`), with the compiler's own
+//! `nvptx64-nvidia-cuda` target; that is what [`gpu`] has bodies for. For the host, cargo compiles them like any
+//! crate: everything type-checks there, and [`launch`] tells the host how a kernel is launched.
 //!
 //! | module | idea |
 //! |---|---|

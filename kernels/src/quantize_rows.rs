@@ -1,7 +1,7 @@
 //! Plain numbers to blocks in ggml's layout: rows of a cache of keys, for one.
 //!
-//! - **Roles.** A thread makes one block, with the quantizer that the CPU has, all in registers. A warp fetches the numbers
-//!   of its 32 blocks, neighbouring lanes neighbouring numbers, and hands them over through shared memory.
+//! - **Roles.** A thread makes one block, with the quantizer that the CPU has, all in registers. A warp fetches the
+//!   numbers of its 32 blocks, neighbouring lanes neighbouring numbers, and hands them over through shared memory.
 //! - **Shape.** Any number of rows, of any type and stride; k a multiple of the block. Blocks of up to 64 weights: what
 //!   larger ones need does not fit a thread's registers.
 //! - **Barriers.** One, between the two.

@@ -80,7 +80,8 @@ impl Experts {
     /// [`enqueue`](Self::enqueue), with the products by `up` as factors if there is one.
     ///
     /// # Safety
-    /// As for [`enqueue`](Self::enqueue); `up` has the shape of these, and the factor of the product is memory of its own.
+    /// As for [`enqueue`](Self::enqueue); `up` has the shape of these, and the factor of the product is memory of its
+    /// own.
     pub(super) unsafe fn enqueue_with(
         &self,
         up: Option<&Experts>,

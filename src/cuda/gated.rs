@@ -1,5 +1,5 @@
-//! Two products of the same activations, one of which is the factor of the other: the gate and the way up of a feed-forward
-//! layer.
+//! Two products of the same activations, one of which is the factor of the other: the gate and the way up of a
+//! feed-forward layer.
 
 use warpdot_formats::FloatType;
 use warpdot_host::CUdeviceptr;
@@ -50,8 +50,8 @@ fn check(gate: &DeviceMatrix, up: &DeviceMatrix) -> Result<(), Error> {
 }
 
 impl DeviceMatrix {
-    /// How many bytes of device memory a [gated product](Self::enqueue_gated) with `m` rows of X needs while it runs. More
-    /// rows never need less.
+    /// How many bytes of device memory a [gated product](Self::enqueue_gated) with `m` rows of X needs while it runs.
+    /// More rows never need less.
     ///
     /// # Errors
     /// As [`workspace_bytes`](Self::workspace_bytes).
@@ -61,17 +61,18 @@ impl DeviceMatrix {
         bytes(shape, shape)
     }
 
-    /// Queues Y\[m, n\] = activation(scale * X · Gᵀ + bias) * (X · Uᵀ) + residual, where this matrix is the gate G\[n, k\] and
-    /// `up` is U\[n, k\], on a stream, and returns without waiting: SwiGLU with [`Activation::Silu`](crate::Activation::Silu).
+    /// Queues Y\[m, n\] = activation(scale * X · Gᵀ + bias) * (X · Uᵀ) + residual, where this matrix is the gate
+    /// G\[n, k\] and `up` is U\[n, k\], on a stream, and returns without waiting: SwiGLU with
+    /// [`Activation::Silu`](crate::Activation::Silu).
     ///
-    /// As [`enqueue`](Self::enqueue), it launches two kernels, the first of which quantizes X once for both products. The
-    /// bits are those of two calls of `enqueue`, the first for X · Uᵀ in `f32` without an epilogue, the second with that as
-    /// its [`factor`](super::Epilogue::factor).
+    /// As [`enqueue`](Self::enqueue), it launches two kernels, the first of which quantizes X once for both products.
+    /// The bits are those of two calls of `enqueue`, the first for X · Uᵀ in `f32` without an epilogue, the second
+    /// with that as its [`factor`](super::Epilogue::factor).
     ///
     /// # Errors
-    /// As [`enqueue`](Self::enqueue), where the workspace has to have the
-    /// [bytes for a gated product](Self::gated_workspace_bytes); and if `up` has another format or shape or is on another
-    /// device, or the epilogue has a factor of its own.
+    /// As [`enqueue`](Self::enqueue), where the workspace has to have the [bytes for a gated
+    /// product](Self::gated_workspace_bytes); and if `up` has another format or shape or is on another device, or the
+    /// epilogue has a factor of its own.
     ///
     /// # Safety
     /// As for [`enqueue`](Self::enqueue), `up` being one more matrix that exists meanwhile.
@@ -96,8 +97,8 @@ impl DeviceMatrix {
 }
 
 impl Experts {
-    /// How many bytes of device memory a [gated product](Self::enqueue_gated) of `m` rows of X and `y_rows` rows of Y needs
-    /// while it runs.
+    /// How many bytes of device memory a [gated product](Self::enqueue_gated) of `m` rows of X and `y_rows` rows of Y
+    /// needs while it runs.
     ///
     /// # Errors
     /// If `m` is zero or the size overflows.
@@ -106,7 +107,8 @@ impl Experts {
         bytes(x, Shape { m: y_rows, n: self.rows(), k: x.k })
     }
 
-    /// [`enqueue`](Self::enqueue) as [`DeviceMatrix::enqueue_gated`]: these experts are the gates, and `up` has as many.
+    /// [`enqueue`](Self::enqueue) as [`DeviceMatrix::enqueue_gated`]: these experts are the gates, and `up` has as
+    /// many.
     ///
     /// # Errors
     /// As those two.

@@ -90,12 +90,12 @@ impl CudaMatrix {
         Ok(activations)
     }
 
-    /// Queues a product by the preferred kernel, of an operation if one is given, with the products by `up` as factors if
-    /// there is one.
+    /// Queues a product by the preferred kernel, of an operation if one is given, with the products by `up` as
+    /// factors if there is one.
     ///
     /// # Safety
-    /// As for [`DeviceMatrix::enqueue`](crate::DeviceMatrix::enqueue). The weights are n x k, and so are those of `up`, with
-    /// which the factor of the product is memory of its own.
+    /// As for [`DeviceMatrix::enqueue`](crate::DeviceMatrix::enqueue). The weights are n x k, and so are those of
+    /// `up`, with which the factor of the product is memory of its own.
     pub(super) unsafe fn enqueue(
         &self,
         stream: CUstream,
@@ -165,8 +165,8 @@ impl CudaMatrix {
         ids_buffer.write(ids)?;
         let tensor = Tensor::new(rows.as_raw(), FloatType::F32, m, k);
         let which = Which::Listed(ids_buffer.as_raw());
-        // SAFETY: the buffers have these sizes, are this call's alone while the staging area is locked, and live until the
-        // stream is done.
+        // SAFETY: the buffers have these sizes, are this call's alone while the staging area is locked, and live
+        // until the stream is done.
         let queued = unsafe { self.enqueue_rows(stream.as_raw(), which, &tensor, (n, k)) };
         let done = stream.synchronize();
         queued?;

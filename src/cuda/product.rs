@@ -147,8 +147,8 @@ impl Product {
         self.x.view("x", self.x.rows, k)
     }
 
-    /// Y and the epilogue as a kernel takes them, if they suit `m` x `n` products, for which the products with `up` are the
-    /// factors if there is one.
+    /// Y and the epilogue as a kernel takes them, if they suit `m` x `n` products, for which the products with `up`
+    /// are the factors if there is one.
     pub(super) fn ending(&self, m: usize, n: usize, up: Option<&CudaMatrix>) -> Result<Ending, Error> {
         let operand = |what, tensor: &Option<Tensor>| match tensor {
             None => Ok(View::default()),

@@ -55,24 +55,26 @@ impl Quantizer {
     /// Queues the quantization of `x` on a stream, and returns without waiting. A launch of one kernel is all that
     /// happens: it can be captured into a CUDA graph.
     ///
-    /// Row i of `x` becomes row i of `out`; or row `ids[i]`, with as many `u32` on the device as `x` has rows: so a graph
-    /// can append to a cache whose length it does not know. Rows whose id is not below the rows of `out` are left out.
+    /// Row i of `x` becomes row i of `out`; or row `ids[i]`, with as many `u32` on the device as `x` has rows: so a
+    /// graph can append to a cache whose length it does not know. Rows whose id is not below the rows of `out` are
+    /// left out.
     ///
     /// The blocks of finite numbers that the format can hold are, bit for bit, those of
-    /// [`QuantizedMatrix::quantize`](crate::QuantizedMatrix::quantize) without importance. Where that would refuse numbers,
-    /// nothing is reported: their block is unspecified, and no other is affected.
+    /// [`QuantizedMatrix::quantize`](crate::QuantizedMatrix::quantize) without importance. Where that would refuse
+    /// numbers, nothing is reported: their block is unspecified, and no other is affected.
     ///
     /// # Errors
-    /// If `x` does not have whole blocks in its rows or lies at an address that it cannot have; without `ids`, if `out` has
-    /// not as many rows; if there are 2^32 blocks or more; or if the driver refuses the launch. The failure of a kernel is
-    /// reported by whoever waits for the stream.
+    /// If `x` does not have whole blocks in its rows or lies at an address that it cannot have; without `ids`, if
+    /// `out` has not as many rows; if there are 2^32 blocks or more; or if the driver refuses the launch. The failure
+    /// of a kernel is reported by whoever waits for the stream.
     ///
     /// # Safety
-    /// - `stream` is a stream of the primary context of the device that made this, or null, its default stream. It exists.
+    /// - `stream` is a stream of the primary context of the device that made this, or null, its default stream. It
+    ///   exists.
     /// - `x`, `ids` and all rows of `out` lie in memory that the device can access.
-    /// - From this call until the stream has passed the kernel (and for a captured one, whenever the graph runs): that
-    ///   memory and this quantizer exist; nothing writes `x` or `ids`, and nothing else accesses the rows of `out` that are
-    ///   written.
+    /// - From this call until the stream has passed the kernel (and for a captured one, whenever the graph runs):
+    ///   that memory and this quantizer exist; nothing writes `x` or `ids`, and nothing else accesses the rows of
+    ///   `out` that are written.
     /// - `x` and `ids` hold initialized numbers when the stream gets there, and ids below the rows of `out` differ.
     #[doc(alias = "set_rows")]
     pub unsafe fn enqueue(
@@ -102,8 +104,8 @@ impl Quantizer {
         let size = self.kernel.size(Shape { m, n, k })?;
         let [m, n, k] = [m, n, k].map(|size| Argument::from(size as u32)); // `size` has checked that they fit
         let (ids, out) = (Argument::pointer(ids.unwrap_or(0)), Argument::pointer(out.pointer));
-        // SAFETY: the kernel takes these arguments, reads m x k numbers and, where there is a list, m ids, skips rows that
-        // there are not, and writes rows of the n that the caller vouches for.
+        // SAFETY: the kernel takes these arguments, reads m x k numbers and, where there is a list, m ids, skips rows
+        // that there are not, and writes rows of the n that the caller vouches for.
         unsafe { self.kernel.launch(stream, size, &[Argument::value(&view), ids, out, m, n, k]) }
     }
 }

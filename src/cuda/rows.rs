@@ -18,17 +18,17 @@ pub(super) enum Which {
 }
 
 impl DeviceMatrix {
-    /// Queues the rows of W\[n, k\] from `first` on, as many as `out` has, as numbers of the type of `out`\[rows, k\], on
-    /// a stream, and returns without waiting. The whole matrix is what `first` = 0 and n rows give.
+    /// Queues the rows of W\[n, k\] from `first` on, as many as `out` has, as numbers of the type of `out`\[rows,
+    /// k\], on a stream, and returns without waiting. The whole matrix is what `first` = 0 and n rows give.
     ///
-    /// The bits are those of [`QuantizedMatrix::dequantize`](crate::QuantizedMatrix::dequantize), but NaNs may differ. A
-    /// launch of one kernel is all that happens: it can be captured into a CUDA graph. Stores are of four numbers where
-    /// the address and the stride of `out` are multiples of them, else of one.
+    /// The bits are those of [`QuantizedMatrix::dequantize`](crate::QuantizedMatrix::dequantize), but NaNs may
+    /// differ. A launch of one kernel is all that happens: it can be captured into a CUDA graph. Stores are of four
+    /// numbers where the address and the stride of `out` are multiples of them, else of one.
     ///
     /// # Errors
-    /// If the matrix is not on a GPU or does not have these rows, `out` does not have k columns or lies at an address that
-    /// it cannot have, there are more than 2^31 blocks of 1024 numbers, or the driver refuses the launch. The failure of
-    /// a kernel is reported by whoever waits for the stream.
+    /// If the matrix is not on a GPU or does not have these rows, `out` does not have k columns or lies at an address
+    /// that it cannot have, there are more than 2^31 blocks of 1024 numbers, or the driver refuses the launch. The
+    /// failure of a kernel is reported by whoever waits for the stream.
     ///
     /// # Safety
     /// - `stream` is a stream of the device's primary context, or null, its default stream. It exists.
@@ -51,8 +51,8 @@ impl DeviceMatrix {
     }
 
     /// Queues rows of W\[n, k\] that a list on the device names, such as embeddings, as numbers of the type of
-    /// `out`\[ids, k\], on a stream, and returns without waiting. `ids` are as many `u32` as `out` has rows; the host need
-    /// not know them.
+    /// `out`\[ids, k\], on a stream, and returns without waiting. `ids` are as many `u32` as `out` has rows; the host
+    /// need not know them.
     ///
     /// Rows of `out` whose id is not below n are left as they are. For the rest as
     /// [`enqueue_dequantize`](Self::enqueue_dequantize).
@@ -61,8 +61,8 @@ impl DeviceMatrix {
     /// As [`enqueue_dequantize`](Self::enqueue_dequantize), and if `ids` cannot be an address of `u32`.
     ///
     /// # Safety
-    /// As for [`enqueue_dequantize`](Self::enqueue_dequantize); and `ids` holds as many initialized numbers as `out` has
-    /// rows when the stream gets there, in memory that the device can access, which nothing writes meanwhile.
+    /// As for [`enqueue_dequantize`](Self::enqueue_dequantize); and `ids` holds as many initialized numbers as `out`
+    /// has rows when the stream gets there, in memory that the device can access, which nothing writes meanwhile.
     #[doc(alias = "get_rows")]
     #[doc(alias = "embedding")]
     pub unsafe fn enqueue_rows(&self, stream: CUstream, ids: CUdeviceptr, out: &Tensor) -> Result<(), Error> {
@@ -98,8 +98,8 @@ impl CudaMatrix {
         };
         let [first, m, n, k] = [first, m, n, k].map(|size| Argument::from(size as u32)); // `size` has checked those of n
         let (weights, ids) = (self.weights().into(), Argument::pointer(ids));
-        // SAFETY: the kernel takes these arguments, reads n x k weights and, where there is a list, m ids, skips rows that
-        // there are not, and writes the m x k numbers that the caller vouches for.
+        // SAFETY: the kernel takes these arguments, reads n x k weights and, where there is a list, m ids, skips rows
+        // that there are not, and writes the m x k numbers that the caller vouches for.
         unsafe { kernel.launch(stream, size, &[weights, ids, Argument::value(&view), first, m, n, k]) }
     }
 }

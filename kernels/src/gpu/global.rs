@@ -111,8 +111,8 @@ impl Matrix {
         });
     }
 
-    /// [`set`](Self::set) for the elements in `column`, a multiple of 4, and in the three next to it, of which the matrix
-    /// has all or none: in one store, if the address of the first is a multiple of what that takes.
+    /// [`set`](Self::set) for the elements in `column`, a multiple of 4, and in the three next to it, of which the
+    /// matrix has all or none: in one store, if the address of the first is a multiple of what that takes.
     #[inline(always)]
     pub fn set4(self, row: u32, column: u32, values: [f32; 4]) {
         if !self.has(row, column) || self.columns - column < 4 {
