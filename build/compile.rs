@@ -18,6 +18,10 @@ const THIS: &str = include_str!("compile.rs");
 const COMPILER_BUILTINS: &str =
     "#![feature(no_core, compiler_builtins)]\n#![compiler_builtins]\n#![no_core]\n#![no_std]\n";
 
+/// Families whose arrays are small enough for registers, but whose loops over them the compiler would find too long to
+/// unroll: an array stays in registers only where no index into it is variable.
+const UNROLL: [&str; 1] = ["quantize_rows"];
+
 /// A key that differs whenever the same sources may compile to something else.
 fn key(toolchain: &Toolchain) -> u64 {
     cache::key((THIS, &toolchain.version, format!("{:?}", toolchain.rustc())))
@@ -114,6 +118,7 @@ impl<'a> Modules<'a> {
         let mut command = self.rustc("warpdot_kernels");
         command
             .args(["--crate-type=cdylib", "-Clto=fat", "-Ccodegen-units=1"])
+            .args(UNROLL.contains(&family).then_some("-Cllvm-args=-unroll-threshold=1000"))
             .arg(format!("-Ctarget-cpu={}", arch.name))
             .args(arch.feature.map(|feature| format!("-Ctarget-feature={feature}")))
             .args(["--check-cfg", "cfg(test)", "--check-cfg", &self.check_cfg])

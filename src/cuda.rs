@@ -36,19 +36,27 @@
 //! # }
 //! ```
 //!
+//! [`DeviceMatrix::enqueue_gated`](crate::DeviceMatrix::enqueue_gated) does so with two matrices, one of which gives the
+//! factors of the other; [`DeviceMatrix::enqueue_dequantize`](crate::DeviceMatrix::enqueue_dequantize),
+//! [`DeviceMatrix::enqueue_rows`](crate::DeviceMatrix::enqueue_rows) and [`Quantizer`] convert weights in the same way.
+//!
 //! The bits of Y are those of [`formats::reproducible`](warpdot_formats::reproducible) for X as `f32`, through
 //! [`formats::epilogue`](warpdot_formats::epilogue).
 
 mod device;
 mod enqueue;
 mod experts;
+mod gated;
 mod kernels;
 mod matrix;
 mod packed;
 mod product;
+mod quantizer;
+mod rows;
 
 pub use crate::Experts;
 pub use product::{Epilogue, Product, Tensor, Workspace};
+pub use quantizer::{BlockRows, Quantizer};
 pub use warpdot_host::{Buffer, CUcontext, CUdeviceptr, CUstream, Context, Event, Stream};
 
 pub(crate) use device::Cuda;

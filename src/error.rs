@@ -210,7 +210,7 @@ pub enum Error {
     /// A tensor has another shape than the product gives it.
     #[error("{what} has {rows} x {columns} numbers where {} x {} were expected", .expected.0, .expected.1)]
     TensorShape {
-        /// Which tensor: `x`, `y`, `bias`, `factor` or `residual`.
+        /// Which tensor: `x`, `y`, `out`, `bias`, `factor` or `residual`.
         what: &'static str,
         /// Its rows.
         rows: usize,
@@ -283,11 +283,45 @@ pub enum Error {
         y: usize,
     },
 
+    /// A gate and the matrix that it opens are not alike.
+    #[error(
+        "up is {} of {} x {} and the gate {} of {} x {}: expected the same format and shape",
+        .up.0, .up.1, .up.2, .gate.0, .gate.1, .gate.2
+    )]
+    UnlikeGate {
+        /// The format, the rows and the columns of the gate.
+        gate: (GgmlType, usize, usize),
+        /// Those of the other matrix.
+        up: (GgmlType, usize, usize),
+    },
+
+    /// Matrices of one product are on two devices.
+    #[error("the matrices of a product are on {device} and {other}: expected one device")]
+    OtherDevice {
+        /// The device of the first.
+        device: String,
+        /// That of the second.
+        other: String,
+    },
+
+    /// A gated product has a factor besides its gate.
+    #[error("the epilogue of a gated product has a factor: expected none, as the other product is one")]
+    TwoFactors,
+
     /// Something that only GPUs do was asked of another device.
-    #[error("only products on a GPU can be queued, and this device is {device}")]
+    #[error("only work for a GPU can be queued, and this device is {device}")]
     NotOnGpu {
         /// The device's id.
         device: String,
+    },
+
+    /// There is no kernel that quantizes to a format on a GPU.
+    #[error("a GPU cannot quantize to {ty}: expected {}", .known.iter().map(|ty| ty.name()).collect::<Vec<_>>().join(", "))]
+    NoQuantizer {
+        /// The format asked for.
+        ty: GgmlType,
+        /// The formats that there are kernels for.
+        known: Vec<GgmlType>,
     },
 
     /// The library was compiled without the feature `cuda`.

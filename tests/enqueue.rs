@@ -3,106 +3,17 @@
 
 #[expect(dead_code, reason = "only GPUs queue products")]
 mod devices;
+mod numbers;
 
 use devices::gpus;
-use half::{bf16, f16};
+use numbers::Numbers;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use warpdot::cuda::{Buffer, Epilogue, Experts, Product, Stream, Tensor, Workspace};
+use warpdot::cuda::{BlockRows, Buffer, Epilogue, Experts, Product, Stream, Tensor, Workspace};
 use warpdot::{Activation, Device, DeviceMatrix, Error, FloatType, GgmlType, QuantizedMatrix};
 use warpdot_emulator::{Call, Failure, Fault};
 use warpdot_formats::epilogue::Operands;
 use warpdot_formats::{ActivationBlock, Format, FormatVisitor, reproducible};
-
-/// What lies between rows, and must stay.
-const GAP: u8 = 0xa5;
-
-fn to_bytes(ty: FloatType, number: f32) -> Vec<u8> {
-    match ty {
-        FloatType::F32 => number.to_le_bytes().to_vec(),
-        FloatType::F16 => f16::from_f32(number).to_le_bytes().to_vec(),
-        FloatType::Bf16 => bf16::from_f32(number).to_le_bytes().to_vec(),
-    }
-}
-
-fn to_number(ty: FloatType, bytes: &[u8]) -> f32 {
-    match ty {
-        FloatType::F32 => f32::from_le_bytes(bytes.try_into().expect("four bytes")),
-        FloatType::F16 => f16::from_le_bytes(bytes.try_into().expect("two bytes")).to_f32(),
-        FloatType::Bf16 => bf16::from_le_bytes(bytes.try_into().expect("two bytes")).to_f32(),
-    }
-}
-
-/// A matrix on the device, with gaps between its rows.
-struct Numbers {
-    ty: FloatType,
-    rows: usize,
-    columns: usize,
-    stride: usize,
-    /// As they are after rounding to the type.
-    host: Vec<f32>,
-    buffer: Buffer<u8>,
-}
-
-impl Numbers {
-    fn new(
-        device: &Device,
-        ty: FloatType,
-        rows: usize,
-        columns: usize,
-        gap: usize,
-        rng: &mut StdRng,
-    ) -> Self {
-        let stride = columns + gap;
-        let host: Vec<f32> =
-            (0..rows * columns).map(|_| rng.random_range(-1f32..1.0).powi(3) * 4.0).collect();
-        let mut bytes = vec![GAP; rows * stride * ty.bytes()];
-        let mut rounded = Vec::new();
-        for (row, bytes) in host.chunks_exact(columns).zip(bytes.chunks_exact_mut(stride * ty.bytes())) {
-            for (number, bytes) in row.iter().zip(bytes.chunks_exact_mut(ty.bytes())) {
-                bytes.copy_from_slice(&to_bytes(ty, *number));
-                rounded.push(to_number(ty, bytes));
-            }
-        }
-        let mut buffer = device.cuda_context().expect("a GPU").alloc(bytes.len()).expect("memory");
-        buffer.write(&bytes).expect("a copy");
-        Self { ty, rows, columns, stride, host: rounded, buffer }
-    }
-
-    fn tensor(&self) -> Tensor {
-        let tensor = Tensor::new(self.buffer.as_raw(), self.ty, self.rows, self.columns);
-        Tensor { stride: self.stride, ..tensor }
-    }
-
-    fn at(&self, row: usize, column: usize) -> f32 {
-        self.host[if self.rows == 1 { 0 } else { row } * self.columns + column]
-    }
-
-    /// Its bytes now.
-    fn bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![0; self.buffer.len()];
-        self.buffer.read(&mut bytes).expect("a copy");
-        bytes
-    }
-
-    /// What is not as expected: numbers by their bits, and the gaps.
-    fn wrong(&self, expected: impl Fn(usize, usize) -> f32) -> Option<String> {
-        let (bytes, size) = (self.bytes(), self.ty.bytes());
-        for (row, bytes) in bytes.chunks_exact(self.stride * size).enumerate() {
-            for (column, found) in bytes.chunks_exact(size).enumerate() {
-                let expected = match column < self.columns {
-                    true => to_bytes(self.ty, expected(row, column)),
-                    false => vec![GAP; size],
-                };
-                if found != expected {
-                    let [found, expected] = [found, &expected].map(|bytes| to_number(self.ty, bytes));
-                    return Some(format!("({row}, {column}) is {found:e}, expected {expected:e}"));
-                }
-            }
-        }
-        None
-    }
-}
 
 /// The definition of the product of one row of activations and all rows of weights.
 struct Row<'a>(&'a QuantizedMatrix, &'a [f32]);
@@ -235,6 +146,63 @@ fn experts_are_chosen_on_the_device() {
     }
 }
 
+/// A gate and a way up in one launch, for matrices and for experts.
+#[test]
+fn gated_products_are_two_products() {
+    let mut rng = StdRng::seed_from_u64(15);
+    for (j, &ty) in GgmlType::ALL.iter().enumerate() {
+        let (count, n, k) = (3, 21, [1, 2][j % 2] * ty.block_weights().max(64));
+        let matrices = [0, 1].map(|_| weights(ty, count * n, k, &mut rng));
+        for (i, device) in gpus().iter().enumerate() {
+            let context = device.cuda_context().expect("a GPU");
+            let stream = context.stream().expect("a stream");
+            let case = i + 3 * j;
+            let (m, repeat) = ([1, 2, 3, 8, 9][case % 5], [1, 2][case % 2]);
+            let [gate, up] = [0, 1].map(|which| device.upload(&matrices[which]).expect("it fits"));
+            let x = Numbers::new(device, FloatType::F16, m, k, 1, &mut rng);
+            let y = Numbers::new(device, FloatType::ALL[case % 3], m, count * n, 3, &mut rng);
+            let residual = Numbers::new(device, FloatType::F32, 1, count * n, 0, &mut rng);
+            let epilogue = Epilogue {
+                scale: 0.5,
+                activation: Activation::ALL[case % 4],
+                residual: Some(residual.tensor()),
+                ..Epilogue::default()
+            };
+            let [gates, ups] = matrices.each_ref().map(|matrix| products(matrix, &x));
+            let of = |row: usize, column: usize, residual: f32| {
+                let (activation, factor) = (epilogue.activation, ups[row][column]);
+                let operands = Operands { scale: 0.5, activation, factor, residual, ..Operands::NONE };
+                operands.apply(gates[row][column])
+            };
+            let (_memory, workspace) = scratch(device, gate.gated_workspace_bytes(m).expect("a size"));
+            let product = Product { epilogue, ..Product::new(x.tensor(), y.tensor(), workspace) };
+            // SAFETY: all of this lives until the stream is done, and is used for nothing else.
+            unsafe { gate.enqueue_gated(&up, stream.as_raw(), &product) }.expect("a product");
+            stream.synchronize().expect("it works");
+            let wrong = y.wrong(|row, column| of(row, column, residual.at(row, column)));
+            assert_eq!(wrong, None, "{ty} on {device:?}, m = {m}");
+
+            let [gate, up] = [gate, up].map(|matrix| matrix.into_experts(count).expect("21 rows each"));
+            let ids: Vec<u32> = (0..m * repeat).map(|row| [2, 0, 3, 1, 2][(row + case) % 5]).collect();
+            let mut list = context.alloc::<u32>(ids.len()).expect("memory");
+            list.write(&ids).expect("a copy");
+            let y = Numbers::new(device, FloatType::F32, ids.len(), n, 0, &mut rng);
+            let bytes = gate.gated_workspace_bytes(m, ids.len()).expect("a size");
+            let (_memory, workspace) = scratch(device, bytes);
+            let epilogue = Epilogue { residual: None, ..epilogue };
+            let product = Product { epilogue, ..Product::new(x.tensor(), y.tensor(), workspace) };
+            // SAFETY: as above.
+            unsafe { gate.enqueue_gated(&up, stream.as_raw(), list.as_raw(), &product) }.expect("a product");
+            stream.synchronize().expect("it works");
+            let expected = |row: usize, column: usize| match ids[row] as usize {
+                id if id < count => of(row / repeat, id * n + column, Operands::NONE.residual),
+                _ => y.at(row, column),
+            };
+            assert_eq!(y.wrong(expected), None, "experts of {ty} on {device:?}, m = {m}");
+        }
+    }
+}
+
 /// What a graph must not capture fails if it is tried: allocations, waits, copies, loading.
 #[test]
 fn queueing_does_nothing_but_launch() {
@@ -250,6 +218,7 @@ fn queueing_does_nothing_but_launch() {
     let matrix = weights(GgmlType::Q4K, 8, 256, &mut rng);
     let w = device.upload(&matrix).expect("it fits");
     let experts = device.upload(&matrix).expect("it fits").into_experts(2).expect("4 rows each");
+    let quantizer = device.quantizer(GgmlType::Q8_0).expect("a kernel");
     for m in [1, 2, 4, 8, 9] {
         let x = Numbers::new(&device, FloatType::F32, m, 256, 0, &mut rng);
         let y = Numbers::new(&device, FloatType::F32, m, 8, 0, &mut rng);
@@ -258,6 +227,10 @@ fn queueing_does_nothing_but_launch() {
         ids.write(&vec![1; m]).expect("a copy");
         let (_memory, workspace) = scratch(&device, w.workspace_bytes(m).expect("a size"));
         let product = Product::new(x.tensor(), y.tensor(), workspace);
+        let rows = Numbers::new(&device, FloatType::F16, m, 256, 0, &mut rng);
+        let cache = device.cuda_context().expect("a GPU").alloc::<u8>(2 * 8 * 34).expect("memory");
+        let cache_rows = BlockRows { pointer: cache.as_raw(), rows: 2 };
+        let one = Tensor { rows: 1, ..x.tensor() };
         let before = emulated.holdings();
         let others = Call::ALL.into_iter().filter(|call| *call != Call::Launch);
         others.clone().for_each(|call| emulated.inject(Fault::new(call, 1, Failure::Sticky)));
@@ -266,10 +239,16 @@ fn queueing_does_nothing_but_launch() {
             w.enqueue(stream.as_raw(), &product).expect("a product");
             let product = Product { y: of_expert.tensor(), ..product };
             experts.enqueue(stream.as_raw(), ids.as_raw(), &product).expect("a product");
+            w.enqueue_rows(stream.as_raw(), ids.as_raw(), &rows.tensor()).expect("rows");
+            w.enqueue_dequantize(stream.as_raw(), 2, &Tensor { rows: 1, ..rows.tensor() }).expect("a row");
+            quantizer.enqueue(stream.as_raw(), &one, Some(ids.as_raw()), &cache_rows).expect("a row");
         }
         assert_eq!(emulated.clear_faults(), others.count(), "m = {m}: something was called");
         assert_eq!(emulated.holdings(), before);
         stream.synchronize().expect("it works");
+        let mut weights = vec![0.0; 8 * 256];
+        matrix.dequantize(&mut weights).expect("as many");
+        assert_eq!(rows.wrong(|row, column| weights[256 * if row == 0 { 2 } else { 1 } + column]), None);
         assert_eq!(y.wrong(|row, column| products(&matrix, &x)[row][column]), None);
         assert_eq!(of_expert.wrong(|row, column| products(&matrix, &x)[row][4 + column]), None);
     }
@@ -375,7 +354,7 @@ fn what_does_not_fit_is_named() {
 
     let cpu = Device::cpu();
     let on_cpu = cpu.upload(&matrix).expect("no copy");
-    let refusal = "only products on a GPU can be queued, and this device is cpu";
+    let refusal = "only work for a GPU can be queued, and this device is cpu";
     // SAFETY: it is refused.
     assert_eq!(unsafe { on_cpu.enqueue(stream.as_raw(), &good) }.expect_err("no GPU").to_string(), refusal);
     assert_eq!(on_cpu.workspace_bytes(1).expect_err("no GPU").to_string(), refusal);
@@ -390,6 +369,38 @@ fn what_does_not_fit_is_named() {
         device.upload(&matrix).expect("it fits").into_experts(4).expect_err("6 rows").to_string(),
         "n = 6 rows cannot be divided among 4 experts: expected a number that divides n"
     );
+
+    let gated = |gate: &DeviceMatrix, up: &QuantizedMatrix, product: &Product| {
+        let up = device.upload(up).expect("it fits");
+        // SAFETY: it is refused.
+        unsafe { gate.enqueue_gated(&up, stream.as_raw(), product) }.expect_err("bad").to_string()
+    };
+    assert_eq!(
+        gated(&w, &weights(GgmlType::Q4_0, 6, 64, &mut rng), &good),
+        "up is Q4_0 of 6 x 64 and the gate Q8_0 of 6 x 64: expected the same format and shape"
+    );
+    let expected = w.gated_workspace_bytes(4).expect("a size");
+    assert_eq!(expected, 512 + 4 * 6 * 4); // two blocks of 40 bytes for each row of X, and 4 x 6 factors
+    assert_eq!(
+        gated(&w, &matrix, &good),
+        format!("the workspace has {} bytes where at least {expected} were expected", workspace.bytes)
+    );
+    let mut two = good.clone();
+    two.epilogue.factor = Some(y);
+    assert_eq!(
+        gated(&w, &matrix, &two),
+        "the epilogue of a gated product has a factor: expected none, as the other product is one"
+    );
+    if let Some(other) = gpus().get(1) {
+        let up = other.upload(&matrix).expect("it fits");
+        // SAFETY: it is refused.
+        let refused = unsafe { w.enqueue_gated(&up, stream.as_raw(), &good) };
+        assert_eq!(
+            refused.expect_err("bad").to_string(),
+            "the matrices of a product are on cuda:0 and cuda:1: expected one device"
+        );
+    }
+
     let experts = w.into_experts(3).expect("2 rows each");
     let y = Tensor { rows: 6, columns: 2, stride: 2, ..good.y };
     let message = |ids, y| {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use bytemuck::Zeroable;
 use rand::rngs::StdRng;
@@ -101,14 +101,15 @@ fn check(context: &Context, module: &Module, ptx: &Ptx, shape: Shape, rng: &mut 
         for kernel in KERNELS.iter().filter(of_module) {
             let Some(launch) = size(kernel) else { continue };
             for launch in launches(kernel, launch, n) {
-                let mut y = context.alloc::<f32>(expected.len()).unwrap();
+                let y = context.alloc::<f32>(expected.len()).unwrap();
                 let function = module.function(kernel.entry).unwrap();
                 let sizes = [m, n, k].map(|size| (size as u32).into());
-                let view = View { address: y.as_raw(), stride: n as u32, ty: FloatType::F32.id() };
+                let stride = if rows { k } else { n } as u32;
+                let view = View { address: y.as_raw(), stride, ty: FloatType::F32.id() };
                 let ending = Ending { y: view, scale: 1.0, ..Ending::zeroed() };
                 let (w, x, ids) = ((&w).into(), (&x_buffer).into(), (&ids_buffer).into());
                 let arguments = match kernel.family {
-                    Family::Rows => vec![w, ids, (&mut y).into()],
+                    Family::Rows => vec![w, ids, Argument::value(&view), 0u32.into()],
                     Family::GemvId => vec![w, x, ids, Argument::value(&ending)],
                     _ => vec![w, x, Argument::value(&ending)],
                 };
@@ -196,6 +197,43 @@ fn check_packing(
     failures
 }
 
+/// Quantizes m rows, as the library does on the CPU; returns what differs.
+fn check_quantizers(
+    context: &Context,
+    module: &Module,
+    ptx: &Ptx,
+    shape: Shape,
+    rng: &mut StdRng,
+) -> Vec<String> {
+    let Shape { m, k, .. } = shape;
+    let stream = context.stream().unwrap();
+    let x = numbers(rng, m * k);
+    let mut x_buffer = context.alloc(x.len()).unwrap();
+    x_buffer.write(&x).unwrap();
+    let view = View { address: x_buffer.as_raw(), stride: k as u32, ty: FloatType::F32.id() };
+    let mut failures = Vec::new();
+    for kernel in KERNELS.iter().filter(|kernel| kernel.family == Family::QuantizeRows) {
+        let matrix = QuantizedMatrix::quantize(kernel.ty.unwrap(), m, k, &x).unwrap();
+        let mut out = context.alloc::<u8>(matrix.bytes().len()).unwrap();
+        let size = kernel.size(m as u32, m as u32, k as u32).unwrap();
+        let launch =
+            Launch { grid: [size.grid[0], 1, 1], block: [size.block, 1, 1], shared_bytes: size.shared_bytes };
+        let sizes = [m, m, k].map(|size| (size as u32).into());
+        let everyone = Argument::pointer(0);
+        let arguments = [Argument::value(&view), everyone, (&mut out).into(), sizes[0], sizes[1], sizes[2]];
+        let function = module.function(kernel.entry).unwrap();
+        // SAFETY: these are the kernel's arguments, and the buffers have the sizes it expects.
+        unsafe { stream.launch(&function, launch, &arguments) }.unwrap();
+        stream.synchronize().unwrap();
+        let mut found = vec![0; matrix.bytes().len()];
+        out.read(&mut found).unwrap();
+        if let Some(at) = (0..found.len()).find(|&i| found[i] != matrix.bytes()[i]) {
+            failures.push(format!("{} {} {shape:?}: byte {at}", ptx.arch, kernel.entry));
+        }
+    }
+    failures
+}
+
 const SMOKE: &[Shape] = &[Shape { m: 1, n: 5, k: 256 }, Shape { m: 7, n: 66, k: 1280 }];
 
 /// Ragged m and n around every tile, and every tail of k.
@@ -227,16 +265,19 @@ fn every_kernel_of_every_architecture_gives_the_reproducible_bits() {
         let capability = arch.parse::<Arch>().unwrap().compute_capability();
         let (emulated, device) = common::device(capability.major, capability.minor);
         let context = device.context().unwrap();
-        for family in
-            [Family::Quantize, Family::Pack, Family::Gemv, Family::GemvId, Family::Gemm, Family::Rows]
-        {
+        let families: BTreeSet<Family> = KERNELS.iter().map(|kernel| kernel.family).collect();
+        for family in families {
             let ptx = ptx::find(arch, family.name()).unwrap();
             let module = context.load_module(&ptx.text()).unwrap();
             let shapes = if seen.insert(ptx.body()) { full_grid() } else { SMOKE.to_vec() };
             let start = std::time::Instant::now();
             let count = shapes.len();
             for shape in shapes {
-                let check = if family == Family::Pack { check_packing } else { check };
+                let check = match family {
+                    Family::Pack => check_packing,
+                    Family::QuantizeRows => check_quantizers,
+                    _ => check,
+                };
                 failures.extend(check(&context, &module, ptx, shape, &mut rng));
             }
             println!("{arch} {}: {count} shapes in {:.1?}", family.name(), start.elapsed());

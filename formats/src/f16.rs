@@ -30,6 +30,16 @@ impl F16 {
 
     /// The nearest half-precision number, ties to even; infinity from 65520 on, NaN stays NaN.
     #[inline(always)]
+    #[cfg(target_arch = "nvptx64")]
+    pub fn from_f32(value: f32) -> Self {
+        // One cvt instruction; for NaN the bits of the definition below.
+        let nan = (value.to_bits() >> 16) as u16 & 0x8000 | 0x7e00;
+        Self(if value.is_nan() { nan } else { (value as f16).to_bits() })
+    }
+
+    /// The nearest half-precision number, ties to even; infinity from 65520 on, NaN stays NaN.
+    #[inline(always)]
+    #[cfg(not(target_arch = "nvptx64"))]
     pub fn from_f32(value: f32) -> Self {
         let bits = value.to_bits();
         let magnitude = bits & 0x7fff_ffff;

@@ -300,10 +300,16 @@ fn largest_with_sign(weights: &[f32; RUN]) -> f32 {
 }
 
 /// The first weight of this magnitude. Weights of opposite signs that are equally large are rare.
-#[cold]
-#[inline(never)]
+///
+/// On a GPU, where a function that is called would find its argument in memory, it is a selection for each weight.
+#[cfg_attr(not(target_arch = "nvptx64"), cold, inline(never))]
+#[cfg_attr(target_arch = "nvptx64", inline(always))]
 fn first_of_magnitude(weights: &[f32; RUN], magnitude: f32) -> f32 {
-    *weights.iter().find(|weight| weight.abs() == magnitude).unwrap_or(&weights[0])
+    let mut first = weights[0];
+    for weight in weights.iter().rev() {
+        first = if weight.abs() == magnitude { *weight } else { first };
+    }
+    first
 }
 
 /// The smallest and the largest weight.

@@ -22,10 +22,13 @@ pub struct Ending {
     pub y: View,
     /// Like Y, or absent.
     pub bias: View,
-    /// Like Y, or absent.
+    /// Like Y, or absent. With [`up`](Self::up), scratch memory for as many products.
     pub factor: View,
     /// Like Y, or absent. Its elements may be those of Y: each is read before it is written, by the same thread.
     pub residual: View,
+    /// The address of packed weights, as many as those of the product: the products with them are the factor, and are
+    /// computed first. 0 without.
+    pub up: u64,
     /// Multiplies products.
     pub scale: f32,
     /// [`Activation::id`](warpdot_formats::epilogue::Activation::id).

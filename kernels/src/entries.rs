@@ -34,8 +34,8 @@ mod quantize {
 macro_rules! matmul_entry {
     ($entry:ident = $name:expr, $kernel:expr) => {
         /// # Safety
-        /// `w` and `x` have `n * k` packed weights and `m * k` activations, with `k` a multiple of the block; `ending` is
-        /// right for `m * n` products.
+        /// `w` and `x` have `n * k` packed weights and `m * k` activations, with `k` a multiple of the block;
+        /// `ending` is right for `m * n` products, and its `up` for as many weights.
         #[unsafe(export_name = $name)]
         unsafe extern "ptx-kernel" fn $entry(
             w: *const u32,
@@ -45,19 +45,24 @@ macro_rules! matmul_entry {
             n: u32,
             k: u32,
         ) {
-            use crate::epilogue::Epilogue;
+            use crate::epilogue::{Epilogue, each_product};
             use crate::gpu::global::input;
             use crate::gpu::weights::Weights;
             use warpdot_formats::RUN;
-            // SAFETY: as the caller promised; each product is stored by one thread.
-            let (w, x, y) = unsafe {
-                (
-                    Weights::<Block>::new(w, n, k),
-                    input(x, m as usize * (k as usize / RUN)),
-                    Epilogue::new(&ending, m, n),
-                )
-            };
-            ($kernel)(w, x, &y, m, n, k);
+            // SAFETY: as the caller promised.
+            let x = unsafe { input(x, m as usize * (k as usize / RUN)) };
+            each_product(
+                w,
+                &ending,
+                [m, n, k],
+                #[inline(always)]
+                |w, of_up, [m, n, k]| {
+                    // SAFETY: as the caller promised; each product is stored by one thread.
+                    let (w, y) =
+                        unsafe { (Weights::<Block>::new(w, n, k), Epilogue::new(&ending, of_up, m, n)) };
+                    ($kernel)(w, x, &y, m, n, k);
+                },
+            );
         }
     };
 }
@@ -99,7 +104,7 @@ macro_rules! gemv_id_entries {
             mod $suffix {
                 use crate::activations::Activations;
                 use crate::arguments::Ending;
-                use crate::epilogue::Epilogue;
+                use crate::epilogue::{Epilogue, each_product};
                 use crate::gemv_id::{Experts, gemv_id};
                 use crate::gpu::global::input;
                 use crate::gpu::shared::Words;
@@ -107,8 +112,8 @@ macro_rules! gemv_id_entries {
                 use warpdot_formats::{$block as Block, RUN};
 
                 /// # Safety
-                /// `w`, `x` and `ids` have `experts * n * k` packed weights, `m / repeat * k` activations and m numbers, with
-                /// `k` a multiple of the block; `ending` is right for `m * n` products.
+                /// `w`, `x` and `ids` have `experts * n * k` packed weights, `m / repeat * k` activations and m
+                /// numbers, with `k` a multiple of the block; `ending` is right for `m * n` products.
                 #[unsafe(export_name = concat!("gemv_id_", stringify!($suffix)))]
                 unsafe extern "ptx-kernel" fn of_format(
                     w: *const u32,
@@ -122,18 +127,23 @@ macro_rules! gemv_id_entries {
                     repeat: u32,
                 ) {
                     let x_rows = m.checked_div(repeat).unwrap_or(0) as usize;
-                    // SAFETY: as the caller promised; each product is stored by one thread. The host launches kernels
-                    // with the sizes of `launch`.
-                    let (w, x, ids, y, chains) = unsafe {
-                        (
-                            Weights::<Block>::new(w, experts * n, k),
-                            input(x, x_rows * (k as usize / RUN)),
-                            input(ids, m as usize),
-                            Epilogue::new(&ending, m, n),
-                            Words::at(0),
-                        )
+                    // SAFETY: as the caller promised. The host launches kernels with the sizes of `launch`.
+                    let (x, ids, chains) = unsafe {
+                        (input(x, x_rows * (k as usize / RUN)), input(ids, m as usize), Words::at(0))
                     };
-                    gemv_id(w, x, ids, &y, chains, Experts { count: experts, n, k, repeat });
+                    each_product(
+                        w,
+                        &ending,
+                        [n, k],
+                        #[inline(always)]
+                        |w, of_up, [n, k]| {
+                            // SAFETY: as the caller promised; each product is stored by one thread.
+                            let (w, y) = unsafe {
+                                (Weights::<Block>::new(w, experts * n, k), Epilogue::new(&ending, of_up, m, n))
+                            };
+                            gemv_id(w, x, ids, &y, chains, Experts { count: experts, n, k, repeat });
+                        },
+                    );
                 }
             }
         )*
@@ -147,33 +157,34 @@ macro_rules! rows_entries {
     ($(($block:ident, $suffix:ident)),* $(,)?) => {
         $(
             mod $suffix {
-                use crate::gpu::global::{Output, input};
+                use crate::arguments::View;
+                use crate::gpu::global::{Matrix, input};
                 use crate::gpu::weights::Weights;
-                use crate::rows::{Quad, rows};
+                use crate::rows::{Which, rows};
                 use warpdot_formats::$block as Block;
 
                 /// # Safety
-                /// `w`, `ids` and `out` have `n * k` packed weights, `m` numbers and room for `m * k` weights, with `k` a
-                /// multiple of the block; nothing else touches `out` meanwhile.
+                /// `w` has `n * k` packed weights, with `k` a multiple of the block; `ids` is null or has `m`
+                /// numbers; `out` is a matrix of m rows of `k` numbers, which nothing else touches meanwhile.
                 #[unsafe(export_name = concat!("rows_", stringify!($suffix)))]
                 unsafe extern "ptx-kernel" fn of_format(
                     w: *const u32,
                     ids: *const u32,
-                    out: *mut Quad,
+                    out: View,
+                    first: u32,
                     m: u32,
                     n: u32,
                     k: u32,
                 ) {
-                    let (count, row) = (m as usize, k as usize);
                     // SAFETY: as the caller promised; each four weights are written by one thread.
                     let (w, ids, out) = unsafe {
                         (
                             Weights::<Block>::new(w, n, k),
-                            input(ids, count),
-                            Output::new(out, count * (row / 4)),
+                            (!ids.is_null()).then(|| input(ids, m as usize)),
+                            Matrix::new(out, m, k),
                         )
                     };
-                    rows(w, ids, out, k);
+                    rows(w, ids.map_or(Which::From(first), Which::Listed), out, m, n, k);
                 }
             }
         )*
@@ -241,3 +252,50 @@ macro_rules! pack_entries {
 }
 #[cfg(family = "pack")]
 warpdot_formats::for_each_format!(pack_entries);
+
+#[cfg(family = "quantize_rows")]
+macro_rules! quantize_rows_entries {
+    ($(($block:ident, $suffix:ident)),* $(,)?) => {
+        $(
+            mod $suffix {
+                use crate::arguments::View;
+                use crate::gpu::global::{Matrix, Output, input};
+                use crate::gpu::shared::Words;
+                use crate::quantize_rows::{Target, quantize_rows, words};
+                use warpdot_formats::{$block as Block, Format};
+
+                const WEIGHTS: usize = Block::WEIGHTS;
+
+                /// # Safety
+                /// `x` is a matrix of m rows of `k` numbers, with `k` a multiple of the block; `ids` is null or has
+                /// `m` numbers, no two of them alike; `out` has room for `n` rows of blocks, which nothing else
+                /// touches meanwhile.
+                #[unsafe(export_name = concat!("quantize_rows_", stringify!($suffix)))]
+                unsafe extern "ptx-kernel" fn of_format(
+                    x: View,
+                    ids: *const u32,
+                    out: *mut Block,
+                    m: u32,
+                    n: u32,
+                    k: u32,
+                ) {
+                    let row_blocks = k / WEIGHTS as u32;
+                    // SAFETY: as the caller promised; a thread writes its own block only. The host launches kernels
+                    // with the sizes of `launch`.
+                    let (x, ids, blocks, staging) = unsafe {
+                        (
+                            Matrix::new(x, m, k),
+                            (!ids.is_null()).then(|| input(ids, m as usize)),
+                            Output::new(out, n as usize * row_blocks as usize),
+                            Words::<{ words(WEIGHTS) }>::at(0),
+                        )
+                    };
+                    let target = Target { blocks, rows: n, ids };
+                    quantize_rows::<Block, WEIGHTS, { words(WEIGHTS) }>(x, target, staging, m, row_blocks);
+                }
+            }
+        )*
+    };
+}
+#[cfg(family = "quantize_rows")]
+crate::for_each_quantizer!(quantize_rows_entries);

@@ -3,7 +3,32 @@
 
 use crate::arguments::Ending;
 use crate::gpu::global::Matrix;
+use crate::gpu::integer::anew;
+use crate::gpu::thread;
 use warpdot_formats::epilogue::{Activation, Operands};
+
+/// Calls `product` with weights, whether their products are factors, and `sizes`: with the weights that give the
+/// factors first, if there are some, and with `w` then.
+///
+/// A block has to compute the same products each time; what it has stored is there when they are read as factors.
+#[inline(always)]
+pub fn each_product<const N: usize>(
+    w: *const u32,
+    ending: &Ending,
+    sizes: [u32; N],
+    mut product: impl FnMut(*const u32, bool, [u32; N]),
+) {
+    let mut of_up = ending.up != 0;
+    loop {
+        // One call, so that kernels have the code once.
+        product(if of_up { ending.up as *const u32 } else { w }, of_up, sizes.map(anew));
+        if !of_up {
+            return;
+        }
+        of_up = false;
+        thread::sync_threads();
+    }
+}
 
 /// Y and what its elements meet before they are stored.
 #[derive(Clone, Copy, Debug)]
@@ -15,16 +40,17 @@ pub struct Epilogue {
     scale: f32,
     activation: u32,
     first_row: u32,
+    of_up: bool,
 }
 
 impl Epilogue {
-    /// The end of a product of `rows` x `columns`.
+    /// The end of a product of `rows` x `columns`, which are the factors if it is one `of_up`.
     ///
     /// # Safety
     /// As for [`Matrix::new`], for all four matrices, where those that are read share no memory with Y but elements
-    /// of the same row and column. No two threads store the same element.
+    /// of the same row and column. No two threads store the same element, unless a barrier is between them.
     #[inline(always)]
-    pub unsafe fn new(ending: &Ending, rows: u32, columns: u32) -> Self {
+    pub unsafe fn new(ending: &Ending, of_up: bool, rows: u32, columns: u32) -> Self {
         // SAFETY: the caller's.
         let matrix = |view| unsafe { Matrix::new(view, rows, columns) };
         Self {
@@ -35,6 +61,7 @@ impl Epilogue {
             scale: ending.scale,
             activation: ending.activation,
             first_row: 0,
+            of_up,
         }
     }
 
@@ -48,6 +75,10 @@ impl Epilogue {
     #[inline(always)]
     pub fn store(&self, row: u32, column: u32, product: f32) {
         let row = self.first_row + row;
+        if self.of_up {
+            self.factor.set(row, column, product);
+            return;
+        }
         if !self.y.has(row, column) {
             return;
         }

@@ -4,6 +4,8 @@ use crate::gemm::Stage;
 use crate::gemv::gemv_shared_words;
 use crate::gpu::warp;
 use crate::packed::QUAD_ROWS;
+use crate::quantize_rows;
+use crate::rows;
 use warpdot_formats::reproducible::CHAINS;
 use warpdot_formats::{GgmlType, RUN, for_each_format};
 
@@ -15,8 +17,6 @@ pub(crate) const GEMV_QUADS: u32 = 4;
 const GEMV_BLOCKS: u64 = 128;
 /// Threads in a block of a `pack` kernel.
 pub(crate) const PACK_THREADS: u32 = 256;
-/// Threads in a block of a `rows` kernel.
-pub(crate) const ROWS_THREADS: u32 = 256;
 /// Threads in a block of a `gemm` kernel.
 pub(crate) const GEMM_THREADS: u32 = 256;
 /// Rows of W and of X in a tile.
@@ -38,8 +38,10 @@ pub enum Family {
     GemvId,
     /// Any number of rows of activations by all rows of weights.
     Gemm,
-    /// Rows of weights as f32.
+    /// Rows of weights as plain numbers.
     Rows,
+    /// Rows of plain numbers as blocks.
+    QuantizeRows,
 }
 
 impl Family {
@@ -52,6 +54,7 @@ impl Family {
             Self::GemvId => "gemv_id",
             Self::Gemm => "gemm",
             Self::Rows => "rows",
+            Self::QuantizeRows => "quantize_rows",
         }
     }
 }
@@ -67,7 +70,8 @@ impl Family {
 /// | `Pack` | `blocks: *const Block, w: *mut u32, first: u32, m, n, k`, for whole tiles of n rows, from row `first` on |
 /// | `Gemv`, `Gemm` | `w: *const u32, x: *const ActivationBlock, ending: Ending, m, n, k` |
 /// | `GemvId` | the same with `ids: *const u32` before and `experts: u32, repeat: u32` after `ending: Ending, m, n, k` |
-/// | `Rows` | `w: *const u32, ids: *const u32, out: *mut f32, m, n, k`, for m of n rows |
+/// | `Rows` | `w: *const u32, ids: *const u32, out: View, first: u32, m, n, k`, for m of n rows, those from `first` on if `ids` is null |
+/// | `QuantizeRows` | `x: View, ids: *const u32, out: *mut Block, m, n, k`, for m rows, to the same of n rows if `ids` is null |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel {
     /// The module that has it.
@@ -93,8 +97,7 @@ pub struct Size {
 
 macro_rules! define_kernels {
     ($(($block:ident, $suffix:ident)),* $(,)?) => {
-        /// Every kernel, in the order of the list of formats; of those for a format, the narrowest first.
-        pub const KERNELS: &[Kernel] = &[
+        const OF_ALL_FORMATS: &[Kernel] = &[
             Kernel { family: Family::Quantize, entry: "quantize_activations", ty: None, columns: u32::MAX },
             $(
                 pack(GgmlType::$block, concat!("pack_", stringify!($suffix))),
@@ -110,6 +113,39 @@ macro_rules! define_kernels {
     };
 }
 for_each_format!(define_kernels);
+
+/// Calls a macro with the formats that rows can be quantized to: those whose blocks fit the registers of a thread and
+/// whose scales follow from the weights without a search.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! for_each_quantizer {
+    ($callback:ident) => {
+        $callback! {
+            (Q4_0, q4_0), (Q4_1, q4_1), (Q5_0, q5_0), (Q5_1, q5_1), (Q8_0, q8_0), (Mxfp4, mxfp4),
+        }
+    };
+}
+
+macro_rules! define_quantizers {
+    ($(($block:ident, $suffix:ident)),* $(,)?) => {
+        const QUANTIZERS: &[Kernel] =
+            &[$(quantizer(GgmlType::$block, concat!("quantize_rows_", stringify!($suffix)))),*];
+    };
+}
+for_each_quantizer!(define_quantizers);
+
+/// Every kernel: those for all formats in the order of their list, of each the narrowest first; then those that only
+/// some formats have.
+pub const KERNELS: &[Kernel] = &{
+    let mut kernels = [QUANTIZERS[0]; OF_ALL_FORMATS.len() + QUANTIZERS.len()];
+    let mut i = 0;
+    while i < kernels.len() {
+        let of_some = i.checked_sub(OF_ALL_FORMATS.len());
+        kernels[i] = if let Some(i) = of_some { QUANTIZERS[i] } else { OF_ALL_FORMATS[i] };
+        i += 1;
+    }
+    kernels
+};
 
 const fn pack(ty: GgmlType, entry: &'static str) -> Kernel {
     Kernel { family: Family::Pack, entry, ty: Some(ty), columns: u32::MAX }
@@ -129,6 +165,10 @@ const fn gemm(ty: GgmlType, entry: &'static str) -> Kernel {
 
 const fn rows(ty: GgmlType, entry: &'static str) -> Kernel {
     Kernel { family: Family::Rows, entry, ty: Some(ty), columns: u32::MAX }
+}
+
+const fn quantizer(ty: GgmlType, entry: &'static str) -> Kernel {
+    Kernel { family: Family::QuantizeRows, entry, ty: Some(ty), columns: u32::MAX }
 }
 
 impl Kernel {
@@ -158,8 +198,15 @@ impl Kernel {
                 (tiles(m) * tiles(n), GEMM_THREADS, Stage::BYTES)
             }
             Family::Rows => {
-                let quads = m.checked_mul(k / 4).filter(|&quads| quads <= u64::from(u32::MAX))?;
-                (quads.div_ceil(u64::from(ROWS_THREADS)), ROWS_THREADS, 0)
+                let (along_m, along_k) = rows::blocks(m as u32, runs as u32);
+                (u64::from(along_m) * u64::from(along_k), rows::THREADS, 0)
+            }
+            Family::QuantizeRows => {
+                let weights = self.ty.map_or(RUN, GgmlType::block_weights);
+                let blocks =
+                    m.checked_mul(k / weights as u64).filter(|&blocks| blocks <= u64::from(u32::MAX))?;
+                let threads = quantize_rows::THREADS;
+                (blocks.div_ceil(u64::from(threads)), threads, 4 * quantize_rows::words(weights) as u32)
             }
         };
         let fits = m <= u64::from(self.columns) && m.min(n).min(k) > 0 && (1..=LARGEST_GRID).contains(&grid);
@@ -223,6 +270,9 @@ mod tests {
         assert_eq!(size("quantize_activations", 3, 1, 96), Some(([3, 1], 128)));
         assert_eq!(size("rows_q4_0", 3, 1, 96), Some(([1, 1], 256)));
         assert_eq!(size("rows_q4_0", 11, 1, 96), Some(([2, 1], 256)));
+        assert_eq!(size("rows_q4_0", 1, 1, 1056), Some(([2, 1], 256)));
+        assert_eq!(size("rows_q4_0", 65, 1, 96), Some(([9, 1], 256)));
+        assert_eq!(size("quantize_rows_q8_0", 43, 50, 96), Some(([3, 1], 64)));
         assert!(kernel("gemm_q6k").size(1, 1, 256).unwrap().shared_bytes <= 48 << 10);
     }
 

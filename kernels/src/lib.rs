@@ -1,9 +1,9 @@
 //! The GPU kernels, in Rust, generic over the block formats of `warpdot-formats`.
 //!
-//! These sources are compiled twice. For a GPU, `warpdot`'s build script compiles them to PTX, once per
-//! architecture and *family* (`quantize`, `pack`, `gemv`, `gemv_id`, `gemm`, `rows`), with the compiler's own
-//! `nvptx64-nvidia-cuda` target; that is what [`gpu`] has bodies for. For the host, cargo compiles them like any crate: everything
-//! type-checks there, and [`launch`] tells the host how a kernel is launched.
+//! These sources are compiled twice. For a GPU, `warpdot`'s build script compiles them to PTX, once per architecture
+//! and *family* (`quantize`, `pack`, `gemv`, `gemv_id`, `gemm`, `rows`, `quantize_rows`), with the compiler's own
+//! `nvptx64-nvidia-cuda` target; that is what [`gpu`] has bodies for. For the host, cargo compiles them like any
+//! crate: everything type-checks there, and [`launch`] tells the host how a kernel is launched.
 //!
 //! | module | idea |
 //! |---|---|
@@ -17,7 +17,8 @@
 //! | [`gemv_id`] | the same with an expert's weights for each column |
 //! | [`gemm`] | more columns: tiles in shared memory |
 //! | [`epilogue`] | from products to Y |
-//! | [`rows`] | weights as f32 |
+//! | [`rows`] | weights as plain numbers |
+//! | [`quantize_rows`] | plain numbers to blocks |
 //! | [`launch`] | grids, blocks and entry names |
 //!
 //! Every product has the bits that [`warpdot_formats::reproducible`] defines.
@@ -40,4 +41,5 @@ pub mod launch;
 pub mod pack;
 pub mod packed;
 pub mod quantize;
+pub mod quantize_rows;
 pub mod rows;

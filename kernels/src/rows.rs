@@ -1,37 +1,68 @@
-//! Rows of weights as f32: embeddings looked up, or a matrix dequantized.
+//! Rows of weights as plain numbers: embeddings looked up, or a matrix dequantized.
 //!
-//! - **Roles.** A thread writes four consecutive weights, one word of codes, with a single store; eight threads
-//!   make up a run, and each of them unpacks it.
+//! - **Roles.** A thread writes four consecutive weights, one word of codes, with a single store where the rows of the
+//!   output allow it; eight threads make up a run, and each of them unpacks it. A block has 32 runs: of as many
+//!   rows as there are, up to 32, so that the lines of a tile of packed weights are used up by one block.
 //! - **Shape.** Any number of rows, in any order; k a multiple of the block.
 //! - **Barriers.** None.
 
-use crate::gpu::global::Output;
+use crate::gpu::global::Matrix;
 use crate::gpu::lanes::Lanes;
 use crate::gpu::thread;
 use crate::gpu::weights::Weights;
-use crate::launch::ROWS_THREADS;
+use crate::packed::TILE_ROWS;
 use warpdot_formats::{Format, RUN};
 
-/// Four weights, for stores of 16 bytes: the host allocates device memory in multiples of 256, and rows are
-/// multiples of 32 weights.
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(16))]
-pub struct Quad([f32; 4]);
+/// Threads of a run: each has a word of codes.
+const RUN_THREADS: u32 = RUN as u32 / 4;
+/// Runs of a block.
+const BLOCK_RUNS: u32 = 32;
+/// Threads of a block.
+pub(crate) const THREADS: u32 = RUN_THREADS * BLOCK_RUNS;
 
-/// Writes rows `ids` of `weights`, `k` long, to `out`, one after the other.
+/// How many rows the runs of a block belong to, of `m` rows.
+const fn block_rows(m: u32) -> u32 {
+    if m < TILE_ROWS { m.next_power_of_two() } else { TILE_ROWS }
+}
+
+/// Blocks along m rows, and along `runs` runs.
+pub(crate) const fn blocks(m: u32, runs: u32) -> (u32, u32) {
+    let rows = block_rows(m);
+    (m.div_ceil(rows), runs.div_ceil(BLOCK_RUNS / rows))
+}
+
+/// Which rows of the weights.
+#[derive(Clone, Copy, Debug)]
+pub enum Which<'a> {
+    /// The consecutive ones from this on.
+    From(u32),
+    /// Those of a list. A row that does not exist is left out, and its place left as it is.
+    Listed(&'a [u32]),
+}
+
+/// Writes `m` rows of the `n` rows of `weights`, `k` long, to `out`.
 #[inline(always)]
-pub fn rows<F: Format>(weights: Weights<F>, ids: &[u32], out: Output<Quad>, k: u32) {
-    // The host sees to it that the number fits 32 bits, in which division is quick.
-    let (quad, quads) = (thread::block_idx_x() * ROWS_THREADS + thread::thread_idx_x(), k / 4);
-    let Some(row) = quad.checked_div(quads) else { return };
-    let Some(&id) = ids.get(row as usize) else { return };
-    let (run, place) = ((quad - row * quads) as usize / (RUN / 4), quad as usize % (RUN / 4));
-    let Some(row) = weights.rows::<1>(id) else { return };
-    let Some(block) = row.block((run / F::RUNS) as u32) else { return };
+pub fn rows<F: Format>(weights: Weights<F>, which: Which<'_>, out: Matrix, m: u32, n: u32, k: u32) {
+    let runs = k / RUN as u32;
+    let (rows, (_, along_k)) = (block_rows(m), blocks(m, runs));
+    let (block, thread) = (thread::block_idx_x(), thread::thread_idx_x());
+    let Some(group) = block.checked_div(along_k) else { return };
+    let (unit, place) = (thread / RUN_THREADS, (thread % RUN_THREADS) as usize);
+    // A power of two: no division.
+    let (row, unit) = (group * rows + unit % rows, unit >> rows.trailing_zeros());
+    let run = (block - group * along_k) * (BLOCK_RUNS >> rows.trailing_zeros()) + unit;
+    let id = match which {
+        Which::From(first) => first + row,
+        Which::Listed(ids) => ids.get(row as usize).copied().unwrap_or(u32::MAX),
+    };
+    if row >= m || run >= runs || id >= n {
+        return;
+    }
+    let Some(block) = weights.rows::<1>(id).and_then(|row| row.block(run / F::RUNS as u32)) else { return };
 
     // A selection, because an index that is not constant would put the words into local memory.
-    let words = F::raw_codes(block, run);
-    let (mut word, scales) = (words[0], F::raw_scales(block, run));
+    let words = F::raw_codes(block, run as usize);
+    let (mut word, scales) = (words[0], F::raw_scales(block, run as usize));
     for (i, candidate) in words.into_iter().enumerate() {
         word = if i == place { candidate } else { word };
     }
@@ -42,5 +73,5 @@ pub fn rows<F: Format>(weights: Weights<F>, ids: &[u32], out: Output<Quad>, k: u
         let product = scale * (i32::from(code) - i32::from(F::ZERO)) as f32;
         if F::HAS_OFFSET { product + offset } else { product }
     };
-    out.set(quad as usize, Quad(word.0[0].to_le_bytes().map(weight)));
+    out.set4(row, run * RUN as u32 + 4 * place as u32, word.0[0].to_le_bytes().map(weight));
 }

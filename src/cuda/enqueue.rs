@@ -58,6 +58,6 @@ impl DeviceMatrix {
             Some(_) => Some(self.choose(&product.options, shape.m)?.operation()),
         };
         // SAFETY: the caller's; the weights are those of the shape.
-        unsafe { weights.enqueue(stream, operation, product, shape) }
+        unsafe { weights.enqueue(stream, operation, product, None, shape) }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use warpdot_host::{Argument, CUdeviceptr, CUstream};
 
 use super::Product;
+use super::product::check_ids;
 use crate::kernel::Operation;
 use crate::matrix::expect_length;
 use crate::{Error, Experts, Options};
@@ -37,14 +38,29 @@ impl Experts {
     #[doc(alias = "matmul_id")]
     #[doc(alias = "mul_mat_id")]
     pub unsafe fn enqueue(&self, stream: CUstream, ids: CUdeviceptr, product: &Product) -> Result<(), Error> {
+        // SAFETY: the caller's.
+        unsafe { self.enqueue_with(None, stream, ids, product) }
+    }
+
+    /// [`enqueue`](Self::enqueue), with the products by `up` as factors if there is one.
+    ///
+    /// # Safety
+    /// As for [`enqueue`](Self::enqueue); `up` has the shape of these, and the factor of the product is memory of its
+    /// own.
+    pub(super) unsafe fn enqueue_with(
+        &self,
+        up: Option<&Experts>,
+        stream: CUstream,
+        ids: CUdeviceptr,
+        product: &Product,
+    ) -> Result<(), Error> {
         let (weights, kernel) = (self.matrix.gpu()?, self.kernel()?);
         let (x_rows, y_rows) = (product.x.rows, product.y.rows);
         let x = self.matrix.shape(x_rows)?;
         let shape = self.shape(x_rows, y_rows)?;
-        if ids == 0 || !ids.is_multiple_of(4) {
-            return Err(Error::DeviceAddress { what: "ids", address: ids, align: 4 });
-        }
-        let ending = product.ending(shape.m, shape.n)?;
+        check_ids(ids)?;
+        let up = up.map(|up| up.matrix.gpu()).transpose()?;
+        let ending = product.ending(shape.m, shape.n, up)?;
         let size = kernel.size(shape)?;
         // SAFETY: the caller's.
         let activations = unsafe { weights.enqueue_quantize(stream, product, x) }?;

@@ -10,6 +10,7 @@ use warpdot_kernels::launch::Family;
 use super::device::{Cuda, Staging, operation, sized};
 use super::kernels::{LoadedKernel, matmul};
 use super::packed::PackedMatrix;
+use super::rows::Which;
 use super::{Product, Tensor, Workspace};
 use crate::device::Shape;
 use crate::kernel::Operation;
@@ -21,6 +22,7 @@ pub(crate) struct CudaMatrix {
     ty: GgmlType,
     weights: PackedMatrix,
     quantize: LoadedKernel,
+    rows: LoadedKernel,
     /// For the fewest rows of activations first.
     matmul: Vec<LoadedKernel>,
 }
@@ -38,6 +40,7 @@ impl CudaMatrix {
             ty: matrix.ty(),
             weights: PackedMatrix::upload(cuda, matrix)?,
             quantize: loader.load_only(Family::Quantize, None)?,
+            rows: loader.load_only(Family::Rows, Some(matrix.ty()))?,
             matmul: matmul(matrix.ty()).map(|kernel| loader.load(kernel)).collect::<Result<_, _>>()?,
         })
     }
@@ -48,6 +51,10 @@ impl CudaMatrix {
 
     pub(super) fn weights(&self) -> &Buffer<u32> {
         self.weights.words()
+    }
+
+    pub(super) fn rows_kernel(&self) -> &LoadedKernel {
+        &self.rows
     }
 
     /// The preferred kernel of an operation for m rows of activations.
@@ -83,19 +90,22 @@ impl CudaMatrix {
         Ok(activations)
     }
 
-    /// Queues a product by the preferred kernel, of an operation if one is given.
+    /// Queues a product by the preferred kernel, of an operation if one is given, with the products by `up` as
+    /// factors if there is one.
     ///
     /// # Safety
-    /// As for [`DeviceMatrix::enqueue`](crate::DeviceMatrix::enqueue). The weights are n x k.
+    /// As for [`DeviceMatrix::enqueue`](crate::DeviceMatrix::enqueue). The weights are n x k, and so are those of
+    /// `up`, with which the factor of the product is memory of its own.
     pub(super) unsafe fn enqueue(
         &self,
         stream: CUstream,
         operation: Option<Operation>,
         product: &Product,
+        up: Option<&Self>,
         shape: Shape,
     ) -> Result<(), Error> {
         let Shape { m, n, k } = shape;
-        let ending = product.ending(m, n)?;
+        let ending = product.ending(m, n, up)?;
         let kernel = self.kernel(operation, m)?;
         let size = kernel.size(shape)?;
         // SAFETY: the caller's.
@@ -117,7 +127,7 @@ impl CudaMatrix {
     ) -> Result<Duration, Error> {
         self.with_operands((x, shape.m), &[], (y, shape), |stream, _, product| {
             // SAFETY: the operands live until the stream is done, and are used for nothing else.
-            unsafe { self.enqueue(stream, Some(operation), product, shape) }
+            unsafe { self.enqueue(stream, Some(operation), product, None, shape) }
         })
     }
 
@@ -168,19 +178,17 @@ impl CudaMatrix {
     /// Writes the rows `ids`, all of which there are, to `out`, which has k numbers for each.
     pub(crate) fn rows(&self, shape: Shape, ids: &[u32], out: &mut [f32]) -> Result<(), Error> {
         let Shape { m, n, k } = shape;
-        let kernel = self.cuda.loader().load_only(Family::Rows, Some(self.ty))?;
-        let size = kernel.size(shape)?;
         let mut staging = self.cuda.staging();
         let Staging { stream, ids: ids_slot, y: rows_slot, .. } = &mut *staging;
         let context = self.cuda.context();
         let ids_buffer = sized(ids_slot, context, ids.len())?;
         let rows = sized(rows_slot, context, out.len())?;
         ids_buffer.write(ids)?;
-        let [m, n, k] = [m, n, k].map(|size| Argument::from(size as u32)); // `size` has checked that they fit
-        let arguments = [self.weights().into(), (&*ids_buffer).into(), (&mut *rows).into(), m, n, k];
-        // SAFETY: the kernel takes these arguments, reads n x k weights and m ids, skips rows that there are not, and
-        // writes m x k weights. The buffers live until the stream is done.
-        let queued = unsafe { kernel.launch(stream.as_raw(), size, &arguments) };
+        let tensor = Tensor::new(rows.as_raw(), FloatType::F32, m, k);
+        let which = Which::Listed(ids_buffer.as_raw());
+        // SAFETY: the buffers have these sizes, are this call's alone while the staging area is locked, and live
+        // until the stream is done.
+        let queued = unsafe { self.enqueue_rows(stream.as_raw(), which, &tensor, (n, k)) };
         let done = stream.synchronize();
         queued?;
         done?;

@@ -5,6 +5,7 @@ use warpdot_formats::epilogue::Activation;
 use warpdot_host::CUdeviceptr;
 use warpdot_kernels::arguments::{Ending, View};
 
+use super::CudaMatrix;
 use crate::{Error, Options};
 
 /// A row-major matrix of plain numbers in device memory: where it is and how it lies there. It owns nothing.
@@ -30,7 +31,7 @@ impl Tensor {
     }
 
     /// As a kernel takes it, if it has this shape.
-    fn view(&self, what: &'static str, rows: usize, columns: usize) -> Result<View, Error> {
+    pub(super) fn view(&self, what: &'static str, rows: usize, columns: usize) -> Result<View, Error> {
         if (self.rows, self.columns) != (rows, columns) {
             return Err(Error::TensorShape {
                 what,
@@ -50,6 +51,14 @@ impl Tensor {
             _ => Err(Error::TensorStride { what, stride: self.stride, columns }),
         }
     }
+}
+
+/// Checks that a list of `u32` can be there.
+pub(super) fn check_ids(ids: CUdeviceptr) -> Result<(), Error> {
+    if ids == 0 || !ids.is_multiple_of(4) {
+        return Err(Error::DeviceAddress { what: "ids", address: ids, align: 4 });
+    }
+    Ok(())
 }
 
 /// What products go through on their way to Y:
@@ -138,8 +147,9 @@ impl Product {
         self.x.view("x", self.x.rows, k)
     }
 
-    /// Y and the epilogue as a kernel takes them, if they suit `m` x `n` products.
-    pub(super) fn ending(&self, m: usize, n: usize) -> Result<Ending, Error> {
+    /// Y and the epilogue as a kernel takes them, if they suit `m` x `n` products, for which the products with `up`
+    /// are the factors if there is one.
+    pub(super) fn ending(&self, m: usize, n: usize, up: Option<&CudaMatrix>) -> Result<Ending, Error> {
         let operand = |what, tensor: &Option<Tensor>| match tensor {
             None => Ok(View::default()),
             Some(tensor) if tensor.rows == 1 => Ok(View { stride: 0, ..tensor.view(what, 1, n)? }),
@@ -150,6 +160,7 @@ impl Product {
             bias: operand("bias", &self.epilogue.bias)?,
             factor: operand("factor", &self.epilogue.factor)?,
             residual: operand("residual", &self.epilogue.residual)?,
+            up: up.map_or(0, |up| up.weights().as_raw()),
             scale: self.epilogue.scale,
             activation: self.epilogue.activation.id(),
         })

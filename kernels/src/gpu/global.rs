@@ -111,6 +111,52 @@ impl Matrix {
         });
     }
 
+    /// [`set`](Self::set) for the elements in `column`, a multiple of 4, and in the three next to it, of which the
+    /// matrix has all or none: in one store, if the address of the first is a multiple of what that takes.
+    #[inline(always)]
+    pub fn set4(self, row: u32, column: u32, values: [f32; 4]) {
+        if !self.has(row, column) || self.columns - column < 4 {
+            return;
+        }
+        let index = self.index(row, column);
+        gpu_only!((index, values), {
+            let [a, b, c, d] = values.map(f32::to_bits);
+            if self.view.ty == FloatType::F32.id() {
+                let address = self.view.address + 4 * index;
+                // SAFETY: elements of the matrix, as `new` was promised.
+                unsafe {
+                    if address.is_multiple_of(16) {
+                        store32x4(address, [a, b, c, d]);
+                    } else {
+                        store32(address, a);
+                        store32(address + 4, b);
+                        store32(address + 8, c);
+                        store32(address + 12, d);
+                    }
+                }
+            } else {
+                let address = self.view.address + 2 * index;
+                let is_f16 = self.view.ty == FloatType::F16.id();
+                let [a, b, c, d] = values.map(
+                    #[inline(always)]
+                    |value| if is_f16 { F16::from_f32(value).0 } else { Bf16::from_f32(value).0 },
+                );
+                // SAFETY: as above.
+                unsafe {
+                    if address.is_multiple_of(8) {
+                        let pair = |low: u16, high: u16| u32::from(low) | u32::from(high) << 16;
+                        store32x2(address, [pair(a, b), pair(c, d)]);
+                    } else {
+                        store16(address, a);
+                        store16(address + 2, b);
+                        store16(address + 4, c);
+                        store16(address + 6, d);
+                    }
+                }
+            }
+        });
+    }
+
     #[inline(always)]
     fn index(self, row: u32, column: u32) -> u64 {
         u64::from(row) * u64::from(self.view.stride) + u64::from(column)
@@ -149,3 +195,21 @@ macro_rules! access {
 }
 access!(load32, store32, u32, reg32, "b32");
 access!(load16, store16, u16, reg16, "b16");
+
+/// Defines a store of several words by such an address.
+macro_rules! store_words {
+    ($store:ident, $count:literal, $instruction:literal, $($word:ident),*) => {
+        #[cfg(target_arch = "nvptx64")]
+        #[inline(always)]
+        unsafe fn $store(address: u64, [$($word),*]: [u32; $count]) {
+            // SAFETY: the caller's.
+            unsafe {
+                core::arch::asm!(
+                    $instruction, in(reg64) address, $(in(reg32) $word,)* options(nostack)
+                );
+            }
+        }
+    };
+}
+store_words!(store32x2, 2, "st.global.v2.b32 [{}], {{{}, {}}};", a, b);
+store_words!(store32x4, 4, "st.global.v4.b32 [{}], {{{}, {}, {}, {}}};", a, b, c, d);

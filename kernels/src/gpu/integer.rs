@@ -17,3 +17,17 @@ pub fn permute(low: u32, high: u32, selector: u32) -> u32 {
     // SAFETY: arithmetic on registers.
     gpu_only!((low, high, selector), unsafe { prmt(low, high, selector) })
 }
+
+/// `value`, which the compiler may not assume: what is computed from it is computed where this is called, instead of
+/// outside of a loop around it, from where it would take up registers.
+#[inline(always)]
+pub fn anew(value: u32) -> u32 {
+    gpu_only!((value), {
+        let copy: u32;
+        // SAFETY: moves a register.
+        unsafe {
+            core::arch::asm!("mov.b32 {}, {};", out(reg32) copy, in(reg32) value, options(nomem, nostack))
+        };
+        copy
+    })
+}
