@@ -14,6 +14,7 @@
 //! | [`packed`] | where packed weights lie, and why |
 //! | [`pack`] | weights to that layout |
 //! | [`gemv`] | up to 8 columns: four rows and every 32nd run a thread |
+//! | [`gemv_wide`] | the same on tensor cores, for 4 columns and more |
 //! | [`gemv_id`] | the same with an expert's weights for each column |
 //! | [`gemm`] | more columns: tiles in shared memory |
 //! | [`epilogue`] | from products to Y |
@@ -25,7 +26,7 @@
 #![no_std]
 #![allow(clippy::needless_range_loop, reason = "rows, words and lanes go by number")]
 #![cfg_attr(target_arch = "nvptx64", allow(internal_features))]
-#![cfg_attr(target_arch = "nvptx64", feature(abi_ptx, asm_experimental_arch, link_llvm_intrinsics))]
+#![cfg_attr(target_arch = "nvptx64", feature(abi_ptx, abi_unadjusted, asm_experimental_arch, link_llvm_intrinsics))]
 
 pub mod activations;
 pub mod arguments;
@@ -35,6 +36,7 @@ pub mod epilogue;
 pub mod gemm;
 pub mod gemv;
 pub mod gemv_id;
+pub mod gemv_wide;
 pub mod gpu;
 pub mod launch;
 pub mod pack;
