@@ -27,6 +27,7 @@ use crate::gpu::weights::{Block, Weights};
 use crate::gpu::{thread, warp};
 use crate::launch::{GEMM_STAGE, GEMM_THREADS, GEMM_TILE};
 use core::array::from_fn;
+use core::ops::Range;
 use warpdot_formats::reproducible::{CHAINS, fma, group_sums};
 use warpdot_formats::{Format, RUN, RunScales};
 
@@ -199,8 +200,8 @@ impl Stage {
             _ => dot_starts::<F>(x.head.sums()).map(|start| start as u32),
         };
         self.x_scales.set(Self::slot(thread, 3, 0), x.head.scale.to_bits());
-        for (group, word) in (0..groups::<F>()).zip(of_groups) {
-            self.x_scales.set(Self::slot(thread, 3, 1 + group), word);
+        for (group, word) in (0..groups::<F>()).zip(&of_groups) {
+            self.x_scales.set(Self::slot(thread, 3, 1 + group), *word);
         }
     }
 
@@ -222,16 +223,9 @@ impl Stage {
         if cfg!(int8_mma) {
             self.multiply_matrices::<F>(thread, run, &mut dots);
         } else {
-            for word in 0..CODES as u32 {
-                let w = self.codes.get4((run * CODES as u32 + word) * QUADS + row);
-                let x = self.x_codes.get4((run * CODES as u32 + word) * QUADS + column);
-                let dots = &mut dots[4 * word as usize / F::GROUP];
-                for a in 0..4 {
-                    for b in 0..4 {
-                        dots[a][b] = integer::dp4a(w[a], x[b], dots[a][b]);
-                    }
-                }
-            }
+            let group = F::GROUP as u32 / 4;
+            self.multiply_words(thread, run, 0..group, &mut dots[0]);
+            self.multiply_words(thread, run, group..CODES as u32, &mut dots[1]);
         }
 
         let scales: [[u32; 4]; 4] = from_fn(|word| {
@@ -252,6 +246,21 @@ impl Stage {
         }
     }
 
+    /// Adds the dot products of words `words` of run `run` of the stage to `dots`.
+    #[inline(always)]
+    fn multiply_words(self, thread: u32, run: u32, words: Range<u32>, dots: &mut PerProduct<i32>) {
+        for word in words {
+            let line = (run * CODES as u32 + word) * LINE / 4;
+            let w = self.codes.get4(line + row_quad(thread));
+            let x = self.x_codes.get4(line + column_quad(thread));
+            for a in 0..4 {
+                for b in 0..4 {
+                    dots[a][b] = integer::dp4a(w[a], x[b], dots[a][b]);
+                }
+            }
+        }
+    }
+
     /// Adds the dot products of run `run` of the stage to `dots`, by group, on tensor cores.
     #[inline(always)]
     fn multiply_matrices<F: Format>(self, thread: u32, run: u32, dots: &mut [PerProduct<i32>; 2]) {
@@ -261,24 +270,31 @@ impl Stage {
         let x = [0, 1].map(|half| self.x_codes.get2((line(half) + first_column + 2 * (lane / 4)) / 2));
         for i in (0..4).step_by(2) {
             for j in 0..2 {
-                // Which of the thread's products each word of C is.
-                let places = [(i, j), (i, j + 2), (i + 1, j), (i + 1, j + 2)];
-                let mut add = |group: usize, multiply: &dyn Fn([i32; 4]) -> [i32; 4]| {
-                    let c = multiply(places.map(|(a, b)| dots[group][a][b]));
-                    for ((a, b), dot) in places.into_iter().zip(c) {
-                        dots[group][a][b] = dot;
-                    }
-                };
                 if F::GROUP < RUN {
-                    add(0, &|c| multiply16([w[0][i], w[0][i + 1]], x[0][j], c));
-                    add(1, &|c| multiply16([w[1][i], w[1][i + 1]], x[1][j], c));
+                    let c = multiply16([w[0][i], w[0][i + 1]], x[0][j], products_of(&dots[0], i, j));
+                    set_products(&mut dots[0], i, j, c);
+                    let c = multiply16([w[1][i], w[1][i + 1]], x[1][j], products_of(&dots[1], i, j));
+                    set_products(&mut dots[1], i, j, c);
                 } else {
                     let a = [w[0][i], w[0][i + 1], w[1][i], w[1][i + 1]];
-                    add(0, &|c| multiply32(a, [x[0][j], x[1][j]], c));
+                    let c = multiply32(a, [x[0][j], x[1][j]], products_of(&dots[0], i, j));
+                    set_products(&mut dots[0], i, j, c);
                 }
             }
         }
     }
+}
+
+/// The products of a thread that a product on tensor cores continues: rows i and i + 1, columns j and j + 2.
+#[inline(always)]
+fn products_of(dots: &PerProduct<i32>, i: usize, j: usize) -> [i32; 4] {
+    [dots[i][j], dots[i][j + 2], dots[i + 1][j], dots[i + 1][j + 2]]
+}
+
+/// Puts them back.
+#[inline(always)]
+fn set_products(dots: &mut PerProduct<i32>, i: usize, j: usize, c: [i32; 4]) {
+    [dots[i][j], dots[i][j + 2], dots[i + 1][j], dots[i + 1][j + 2]] = c;
 }
 
 /// The quad of rows of a thread: those of a warp are eight of the tile's 16.

@@ -26,7 +26,8 @@
 #![no_std]
 #![allow(clippy::needless_range_loop, reason = "rows, words and lanes go by number")]
 #![cfg_attr(target_arch = "nvptx64", allow(internal_features))]
-#![cfg_attr(target_arch = "nvptx64", feature(abi_ptx, abi_unadjusted, asm_experimental_arch, link_llvm_intrinsics))]
+#![cfg_attr(target_arch = "nvptx64", feature(abi_ptx, asm_experimental_arch, link_llvm_intrinsics))]
+#![cfg_attr(all(target_arch = "nvptx64", int8_mma), feature(abi_unadjusted))]
 
 pub mod activations;
 pub mod arguments;
