@@ -80,7 +80,7 @@ fn modules<'a>(
     let cache = Cache::beside(out, &variable("TARGET")?)?;
     let sysroot = timed("core", || compile::core(toolchain, &cache))?;
     // Those that take longest first.
-    let mut families = sources.families.to_vec();
+    let (known, mut families) = (sources.families, sources.families.to_vec());
     families.sort_by_key(|family| ["gemv", "gemm"].iter().position(|slow| slow == family).unwrap_or(2));
     let jobs: Vec<(Code, &str)> =
         families.iter().flat_map(|family| codes.iter().map(move |code| (*code, *family))).collect();
@@ -96,7 +96,14 @@ fn modules<'a>(
         })?;
         Ok(Module { code, family, ptx })
     };
-    timed("all modules", || pool()?.install(|| jobs.into_par_iter().with_max_len(1).map(compile).collect()))
+    // A bridge hands them out in order.
+    let compiled = || jobs.into_iter().par_bridge().map(compile).collect::<Result<Vec<_>, _>>();
+    let mut modules = timed("all modules", || pool()?.install(compiled))?;
+    modules.sort_by_key(|module| {
+        let place = |family: &str| known.iter().position(|known| *known == family);
+        (place(module.family), codes.iter().position(|code| *code == module.code))
+    });
+    Ok(modules)
 }
 
 /// As many threads as cargo may run jobs, unless `RAYON_NUM_THREADS` says otherwise.
@@ -127,7 +134,8 @@ fn write_table(
         fs::write(&file, bytes).map_err(|error| format!("{}: {error}", file.display()))
     };
 
-    let (mut data, mut seen, mut statics, mut rows) = (Vec::new(), HashMap::new(), String::new(), String::new());
+    let (mut data, mut seen, mut statics, mut rows) =
+        (Vec::new(), HashMap::new(), String::new(), String::new());
     for (number, Module { code, family, ptx }) in modules.iter().enumerate() {
         let Parts { declarations, kernels } =
             split::split(ptx).map_err(|flaw| format!("{family} for {}: {flaw}", code.cpu))?;

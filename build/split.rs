@@ -27,7 +27,9 @@ pub(crate) fn split(ptx: &str) -> Result<Parts<'_>, String> {
         }
         let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
         let code = line.split("//").next().unwrap_or_default().trim();
-        if code.ends_with(';') && [".global ", ".const ", ".extern "].iter().any(|start| code.starts_with(start)) {
+        if code.ends_with(';')
+            && [".global ", ".const ", ".extern "].iter().any(|start| code.starts_with(start))
+        {
             parts.declarations.push(code);
         } else if !(code.is_empty() || is_header(code)) {
             return Err(format!("a line that is neither a declaration nor a kernel: {code}"));

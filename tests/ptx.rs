@@ -101,7 +101,8 @@ fn the_first_use_of_a_format_has_little_to_compile() {
 #[test]
 fn a_module_is_taken_apart() {
     let table = ".global .align 2 .b8 t[2] = {1, 2};";
-    let kernels = [".visible .entry a(\n)\n{\n\tret;\n}\n", ".visible .entry b(.param .u64 p)\n{\n{ret;}\n}\n"];
+    let kernels =
+        [".visible .entry a(\n)\n{\n\tret;\n}\n", ".visible .entry b(.param .u64 p)\n{\n{ret;}\n}\n"];
     let text = format!(".version 8.0\n// .globl a\n{table}\n\n{}// end\n{}", kernels[0], kernels[1]);
     let expected = Parts { declarations: vec![table], kernels: vec![("a", kernels[0]), ("b", kernels[1])] };
     assert_eq!(split(&text).unwrap(), expected);

@@ -68,7 +68,8 @@ impl Case {
     fn new(ty: GgmlType, shape: Shape, rng: &mut StdRng) -> Self {
         let Shape { m, n, k } = shape;
         let x = numbers(rng, m * k);
-        let activations: Vec<ActivationBlock> = x.as_chunks().0.iter().map(ActivationBlock::quantize).collect();
+        let activations: Vec<ActivationBlock> =
+            x.as_chunks().0.iter().map(ActivationBlock::quantize).collect();
         let matrix = QuantizedMatrix::quantize(ty, n, k, &numbers(rng, n * k)).unwrap();
         let products = ty.visit(Reference { matrix: &matrix, activations: &activations });
         let ids: Vec<u32> = (0..m).map(|_| rng.random_range(0..n as u32)).collect();
@@ -87,7 +88,8 @@ impl Case {
         } else if family == Family::Pack.name() {
             self.check_packing(loaded)
         } else {
-            let suits = |kernel: &&Kernel| kernel.family.name() == family && kernel.ty == Some(self.matrix.ty());
+            let suits =
+                |kernel: &&Kernel| kernel.family.name() == family && kernel.ty == Some(self.matrix.ty());
             KERNELS.iter().filter(suits).flat_map(|kernel| self.check_kernel(loaded, kernel)).collect()
         }
     }

@@ -116,9 +116,8 @@ fn check(
 ) {
     let Layout { shape, rows, depth, counts, a: place_a, b: place_b } = *layout;
     let mut rng = StdRng::seed_from_u64(depth as u64);
-    let mut matrix = |count: usize, of: Range<i32>| {
-        (0..count).map(|_| rng.random_range(of.clone())).collect::<Vec<i32>>()
-    };
+    let mut matrix =
+        |count: usize, of: Range<i32>| (0..count).map(|_| rng.random_range(of.clone())).collect::<Vec<i32>>();
     let (a, b, c) = (matrix(rows * depth, of_a), matrix(depth * 8, of_b), matrix(rows * 8, SMALL));
     let fragment = |lane: usize| {
         let part = |count: usize, value: &dyn Fn(usize) -> u32, width| {

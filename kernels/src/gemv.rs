@@ -11,12 +11,12 @@
 
 use crate::activations::{Activations, Head};
 use crate::epilogue::Epilogue;
-use crate::gpu::lanes::Lanes;
-use crate::gpu::shared::Words;
-use crate::gpu::weights::Weights;
 use crate::gpu::columns::Columns;
 use crate::gpu::integer::{self, BIAS, biased_to_f32};
+use crate::gpu::lanes::Lanes;
+use crate::gpu::shared::Words;
 use crate::gpu::thread;
+use crate::gpu::weights::Weights;
 use crate::launch::{GEMV_QUADS, GEMV_WIDE, GEMV_WIDE_QUADS};
 use crate::packed::QUAD_ROWS;
 use core::array::from_fn;

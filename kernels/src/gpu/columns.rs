@@ -19,7 +19,12 @@ impl<'a> Columns<'a> {
     pub fn new(blocks: &'a [Activations], m: u32, runs: u32) -> Option<Self> {
         let count = m.checked_mul(runs)?;
         let last = m.checked_sub(1)?;
-        (count as usize <= blocks.len()).then_some(Self { start: blocks.as_ptr(), last, runs, blocks: PhantomData })
+        (count as usize <= blocks.len()).then_some(Self {
+            start: blocks.as_ptr(),
+            last,
+            runs,
+            blocks: PhantomData,
+        })
     }
 
     /// Blocks of a row.

@@ -22,7 +22,16 @@ struct Four(i32, i32, i32, i32);
 unsafe extern "unadjusted" {
     #[link_name = "llvm.nvvm.mma.m16n8k32.row.col.u8.s8"]
     fn m16n8k32(
-        a: u32, a1: u32, a2: u32, a3: u32, b: u32, b1: u32, c: i32, c1: i32, c2: i32, c3: i32,
+        a: u32,
+        a1: u32,
+        a2: u32,
+        a3: u32,
+        b: u32,
+        b1: u32,
+        c: i32,
+        c1: i32,
+        c2: i32,
+        c3: i32,
     ) -> Four;
     #[link_name = "llvm.nvvm.mma.m16n8k16.row.col.u8.s8"]
     fn m16n8k16(a: u32, a1: u32, b: u32, c: i32, c1: i32, c2: i32, c3: i32) -> Four;
