@@ -85,7 +85,7 @@ fn modules<'a>(
     let jobs: Vec<(Code, &str)> =
         families.iter().flat_map(|family| codes.iter().map(move |code| (*code, *family))).collect();
     let compiler = Modules::new(toolchain, sysroot, sources, out)?;
-    let compile = |(code, family): (Code, &'a str)| {
+    let compile = |(code, family): (Code, &'a str)| -> Result<Module<'a>, String> {
         let name = format!("{family}.{}.ptx", code.cpu);
         let verifier = include_str!("verify.rs");
         let ptx = cache.text(&name, cache::key((compiler.key(code, family), verifier)), || {

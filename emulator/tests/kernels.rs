@@ -3,10 +3,12 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
 use bytemuck::Zeroable;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use rayon::prelude::*;
 use warpdot::ptx::{self, Ptx};
 use warpdot::{GgmlType, QuantizedMatrix};
 use warpdot_formats::{ActivationBlock, FloatType, Format, FormatVisitor, RUN, reproducible};
@@ -275,7 +277,18 @@ fn every_kernel_of_every_architecture_gives_the_reproducible_bits() {
         let modules = loaded.iter().filter(|loaded| !loaded.known || SMOKE.contains(&shape));
         modules.flat_map(|loaded| case.check(loaded)).collect::<Vec<_>>()
     };
-    let failures: Vec<String> = cases.par_iter().enumerate().flat_map_iter(check).collect();
+    // Threads of their own: for those of rayon the emulator would start one more for each launch.
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let numbers = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)));
+        let cases = numbers.map_while(|number| cases.get(number).map(|case| (number, case)));
+        cases.flat_map(check).collect::<Vec<_>>()
+    };
+    let failures: Vec<String> = thread::scope(|scope| {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("no panic")).collect()
+    });
     assert!(failures.is_empty(), "{failures:#?}");
     for emulated in devices {
         assert_eq!(emulated.last_report(), None);
