@@ -11,7 +11,6 @@
 
 use crate::activations::{Activations, Head};
 use crate::epilogue::Epilogue;
-use crate::gpu::columns::Columns;
 use crate::gpu::integer::{self, BIAS, biased_to_f32};
 use crate::gpu::lanes::Lanes;
 use crate::gpu::shared::Words;
@@ -77,19 +76,29 @@ pub fn gemv<F: Format, const COLUMNS: usize>(
     let role = Role { quads, first_quad, quad, chain };
 
     let mut sums = [[0.0; QUAD]; COLUMNS];
-    let columns = Columns::new(activations, m, part.k / RUN as u32);
-    if let (Some(rows), Some(columns)) = (weights.rows::<QUAD>((first_quad + quad) * QUAD_ROWS), columns) {
-        let mut run = chain;
-        while let Some(x) = columns.run(run) {
-            let Some(block) = rows.block(run / F::RUNS as u32) else { break };
+    if let Some(rows) = weights.rows::<QUAD>((first_quad + quad) * QUAD_ROWS) {
+        let runs = part.k as usize / RUN;
+        let mut columns = [[].as_slice(); COLUMNS];
+        for (i, column) in columns.iter_mut().enumerate() {
+            // Columns past the last repeat it; their products are not stored.
+            let start = i.min((m as usize).saturating_sub(1)) * runs;
+            *column = activations.get(start..start + runs).unwrap_or_default();
+        }
+        let mut run = chain as usize;
+        while run < runs {
+            let Some(block) = rows.block((run / F::RUNS) as u32) else { break };
             // Of a run's number only the place in its block counts, which a thread's runs have in common.
             let codes = F::raw_codes(block, chain as usize);
             let scales = F::raw_scales(block, chain as usize);
             unrolled::<COLUMNS>(
                 #[inline(always)]
-                |column| multiply::<F>(&codes, &scales, x.column(column as u32), &mut sums[column]),
+                |column| {
+                    if let Some(x) = columns[column].get(run) {
+                        multiply::<F>(&codes, &scales, x, &mut sums[column]);
+                    }
+                },
             );
-            run += CHAINS as u32;
+            run += CHAINS;
         }
     }
     finish(role, &sums, y, chains, m, part);
