@@ -21,6 +21,9 @@ mod compile;
 #[path = "build/embed.rs"]
 mod embed;
 #[cfg(feature = "cuda")]
+#[path = "build/split.rs"]
+mod split;
+#[cfg(feature = "cuda")]
 #[path = "build/toolchain.rs"]
 mod toolchain;
 #[cfg(feature = "cuda")]

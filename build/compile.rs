@@ -1,6 +1,6 @@
 //! The steps from sources to PTX, each a plain `rustc` invocation.
 
-use crate::arch::Arch;
+use crate::arch::Code;
 use crate::cache::{self, Cache};
 use crate::toolchain::{Core, TARGET, Toolchain};
 use std::fs;
@@ -97,8 +97,8 @@ impl<'a> Modules<'a> {
     }
 
     /// A key that differs whenever the PTX may.
-    pub(crate) fn key(&self, arch: Arch, family: &str) -> u64 {
-        cache::key((self.key, arch.name, arch.feature, family))
+    pub(crate) fn key(&self, code: Code, family: &str) -> u64 {
+        cache::key((self.key, code.cpu, code.feature, code.int8_mma, family))
     }
 
     fn formats(&self) -> Result<&Path, String> {
@@ -113,15 +113,16 @@ impl<'a> Modules<'a> {
         self.formats.get_or_init(compile).as_deref().map_err(Clone::clone)
     }
 
-    /// Compiles the kernels of `family` for `arch`, in a folder of their own, and returns the PTX.
-    pub(crate) fn compile(&self, arch: Arch, family: &str, folder: &Path) -> Result<String, String> {
+    /// Compiles the kernels of `family` as `code`, in a folder of their own, and returns the PTX.
+    pub(crate) fn compile(&self, code: Code, family: &str, folder: &Path) -> Result<String, String> {
         let mut command = self.rustc("warpdot_kernels");
         command
             .args(["--crate-type=cdylib", "-Clto=fat", "-Ccodegen-units=1"])
             .args(UNROLL.contains(&family).then_some("-Cllvm-args=-unroll-threshold=1000"))
-            .arg(format!("-Ctarget-cpu={}", arch.name))
-            .args(arch.feature.map(|feature| format!("-Ctarget-feature={feature}")))
-            .args(["--check-cfg", "cfg(test)", "--check-cfg", &self.check_cfg])
+            .arg(format!("-Ctarget-cpu={}", code.cpu))
+            .args(code.feature.map(|feature| format!("-Ctarget-feature={feature}")))
+            .args(["--check-cfg", "cfg(test, int8_mma)", "--check-cfg", &self.check_cfg])
+            .args(code.int8_mma.then_some("--cfg=int8_mma"))
             .args(["--cfg", &format!("family=\"{family}\"")])
             .arg(format!("--extern=warpdot_formats={}", self.formats()?.display()))
             .args(["--emit=asm", "--out-dir"])

@@ -1,15 +1,21 @@
 //! From the environment to `$OUT_DIR/ptx.rs`, the table of modules that the library includes.
 
-use crate::arch::{self, Arch};
+use crate::arch::{self, Arch, Code};
 use crate::cache::{self, Cache};
 use crate::compile::{self, Modules, Sources};
+use crate::split::{self, Parts};
 use crate::toolchain::{self, Failure, Toolchain};
 use crate::verify;
+use miniz_oxide::deflate::compress_to_vec;
 use rayon::prelude::*;
+use std::collections::HashMap;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+
+/// From 0 to 10; from 7 on little is gained.
+const COMPRESSION: u8 = 7;
 
 /// Compiles and embeds all modules. Without a toolchain the table is empty and says what to do about it.
 pub(crate) fn run() -> Result<(), String> {
@@ -29,15 +35,17 @@ pub(crate) fn run() -> Result<(), String> {
 
     let out = PathBuf::from(variable("OUT_DIR")?);
     let archs = arch::select(env::var("WARPDOT_PTX_ARCHS").ok().as_deref())?;
-    match toolchain::find(&archs) {
+    let mut codes: Vec<Code> = archs.iter().map(|arch| arch.code).collect();
+    codes.dedup();
+    match toolchain::find(&codes) {
         Ok(toolchain) => {
             if toolchain.rustc.is_absolute() {
                 println!("cargo::rerun-if-changed={}", toolchain.rustc.display());
             }
             let families: Vec<&str> = families.split(',').collect();
             let sources = Sources { formats: &formats, kernels: &kernels, families: &families };
-            let modules = modules(&toolchain, &archs, sources, &out)?;
-            write_table(&out, &modules, Ok(toolchain.version.lines().next().unwrap_or_default()))
+            let modules = modules(&toolchain, &codes, sources, &out)?;
+            write_table(&out, &archs, &modules, Ok(toolchain.version.lines().next().unwrap_or_default()))
         }
         Err(Failure::Unusable(reason)) => Err(reason),
         Err(Failure::None(reasons)) => {
@@ -51,48 +59,51 @@ pub(crate) fn run() -> Result<(), String> {
                 return Err(message);
             }
             println!("cargo::warning={message}");
-            write_table(&out, &[], Err(&reason))
+            write_table(&out, &[], &[], Err(&reason))
         }
     }
 }
 
-/// An embedded module.
+/// The kernels of a family, compiled.
 struct Module<'a> {
-    arch: &'a str,
+    code: Code,
     family: &'a str,
-    file: PathBuf,
+    ptx: String,
 }
 
 fn modules<'a>(
     toolchain: &Toolchain,
-    archs: &'a [Arch],
+    codes: &[Code],
     sources: Sources<'a>,
     out: &Path,
 ) -> Result<Vec<Module<'a>>, String> {
     let cache = Cache::beside(out, &variable("TARGET")?)?;
     let sysroot = timed("core", || compile::core(toolchain, &cache))?;
-    let folder = out.join("ptx");
-    // Also takes away the modules of architectures that are no longer wanted.
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-
-    let jobs: Vec<(&Arch, &str)> =
-        archs.iter().flat_map(|arch| sources.families.iter().map(move |family| (arch, *family))).collect();
+    // Those that take longest first.
+    let (known, mut families) = (sources.families, sources.families.to_vec());
+    families.sort_by_key(|family| ["gemv", "gemm"].iter().position(|slow| slow == family).unwrap_or(2));
+    let jobs: Vec<(Code, &str)> =
+        families.iter().flat_map(|family| codes.iter().map(move |code| (*code, *family))).collect();
     let compiler = Modules::new(toolchain, sysroot, sources, out)?;
-    let compile = |(arch, family): (&'a Arch, &'a str)| {
-        let name = format!("{family}.{}.ptx", arch.name);
+    let compile = |(code, family): (Code, &'a str)| -> Result<Module<'a>, String> {
+        let name = format!("{family}.{}.ptx", code.cpu);
         let verifier = include_str!("verify.rs");
-        let ptx = cache.text(&name, cache::key((compiler.key(*arch, family), verifier)), || {
-            let work = out.join("work").join(arch.name).join(family);
-            let ptx = timed(&name, || compiler.compile(*arch, family, &work))?;
-            let flaws: Vec<String> = verify::flaws(&ptx, arch.name).iter().map(ToString::to_string).collect();
+        let ptx = cache.text(&name, cache::key((compiler.key(code, family), verifier)), || {
+            let work = out.join("work").join(code.cpu).join(family);
+            let ptx = timed(&name, || compiler.compile(code, family, &work))?;
+            let flaws: Vec<String> = verify::flaws(&ptx, code.cpu).iter().map(ToString::to_string).collect();
             if flaws.is_empty() { Ok(ptx) } else { Err(format!("{name}: {}", flaws.join("; "))) }
         })?;
-        let file = folder.join(name);
-        fs::write(&file, ptx).map_err(|error| format!("{}: {error}", file.display()))?;
-        Ok(Module { arch: arch.name, family, file })
+        Ok(Module { code, family, ptx })
     };
-    timed("all modules", || pool()?.install(|| jobs.into_par_iter().with_max_len(1).map(compile).collect()))
+    // A bridge hands them out in order.
+    let compiled = || jobs.into_iter().par_bridge().map(compile).collect::<Result<Vec<_>, _>>();
+    let mut modules = timed("all modules", || pool()?.install(compiled))?;
+    modules.sort_by_key(|module| {
+        let place = |family: &str| known.iter().position(|known| *known == family);
+        (place(module.family), codes.iter().position(|code| *code == module.code))
+    });
+    Ok(modules)
 }
 
 /// As many threads as cargo may run jobs, unless `RAYON_NUM_THREADS` says otherwise.
@@ -105,39 +116,70 @@ fn pool() -> Result<rayon::ThreadPool, String> {
     builder.build().map_err(|error| error.to_string())
 }
 
-/// Writes the table: the modules, and the compiler's version or why there are none.
+/// Writes the table: the modules of each architecture, and the compiler's version or why there are none. Beside it, for
+/// tests with other tools, a file for each module, with all kernels of a family.
 ///
-/// Architectures differ in the first lines of their modules, and seldom after them: each distinct rest is
-/// embedded once.
-fn write_table(out: &Path, modules: &[Module<'_>], compiler: Result<&str, &str>) -> Result<(), String> {
-    let failed = |file: &Path, error: std::io::Error| format!("{}: {error}", file.display());
-    let (mut bodies, mut rows, mut consts) = (Vec::<String>::new(), String::new(), String::new());
-    for Module { arch, family, file } in modules {
-        let text = fs::read_to_string(file).map_err(|error| failed(file, error))?;
-        let (header, body) = split(&text);
-        let number = bodies.iter().position(|known| known == body).unwrap_or(bodies.len());
-        if number == bodies.len() {
-            let file = out.join(format!("body{number}.ptx"));
-            fs::write(&file, body).map_err(|error| failed(&file, error))?;
-            consts += &format!("const BODY{number}: &str = include_str!({file:?});\n");
-            bodies.push(body.into());
-        }
-        rows += &format!(
-            "    Ptx {{ arch: {arch:?}, family: {family:?}, header: {header:?}, body: BODY{number} }},\n"
-        );
-    }
-    let table = format!(
-        "{consts}static PTX: &[Ptx] = &[\n{rows}];\nconst COMPILER: Result<&str, &str> = {compiler:?};\n"
-    );
-    let file = out.join("ptx.rs");
-    fs::write(&file, table).map_err(|error| failed(&file, error))
-}
+/// Kernels are compressed one by one, those that several architectures or codes share once.
+fn write_table(
+    out: &Path,
+    archs: &[Arch],
+    modules: &[Module<'_>],
+    compiler: Result<&str, &str>,
+) -> Result<(), String> {
+    let folder = out.join("ptx");
+    // Also takes away the modules of architectures that are no longer wanted.
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let write = |file: PathBuf, bytes: &[u8]| {
+        fs::write(&file, bytes).map_err(|error| format!("{}: {error}", file.display()))
+    };
 
-/// A module's first lines, which name its PTX version and architecture, and the rest.
-fn split(ptx: &str) -> (&str, &str) {
-    let start = ptx.find("\n.address_size").map_or(0, |at| at + 1);
-    let length = ptx[start..].find('\n').map_or(0, |end| end + 1);
-    ptx.split_at(start + length)
+    let (mut data, mut seen, mut statics, mut rows) =
+        (Vec::new(), HashMap::new(), String::new(), String::new());
+    for (number, Module { code, family, ptx }) in modules.iter().enumerate() {
+        let Parts { declarations, kernels } =
+            split::split(ptx).map_err(|flaw| format!("{family} for {}: {flaw}", code.cpu))?;
+        let declarations: String = declarations.iter().flat_map(|line| [line, "\n"]).collect();
+        let mut piece = |text: &str| {
+            let (start, end) = *seen.entry(text.to_string()).or_insert_with(|| {
+                let start = data.len();
+                data.extend(compress_to_vec(text.as_bytes(), COMPRESSION));
+                (start, data.len())
+            });
+            format!("Piece {{ start: {start}, end: {end} }}")
+        };
+        statics += &format!("const DECLARATIONS{number}: Piece = {};\n", piece(&declarations));
+        statics += &format!("static KERNELS{number}: &[(&str, Piece)] = &[\n");
+        for (name, text) in &kernels {
+            statics += &format!("    ({name:?}, {}),\n", piece(text));
+        }
+        statics += "];\n";
+        for arch in archs.iter().filter(|arch| arch.code == *code) {
+            let whole: String = [arch.header(), declarations.clone()]
+                .into_iter()
+                .chain(kernels.iter().map(|(_, text)| text.to_string()))
+                .collect();
+            write(folder.join(format!("{family}.{}.ptx", arch.name)), whole.as_bytes())?;
+        }
+    }
+    for arch in archs {
+        for (number, module) in modules.iter().enumerate().filter(|(_, module)| module.code == arch.code) {
+            rows += &format!(
+                "    Ptx {{ arch: {:?}, family: {:?}, header: {:?}, declarations: DECLARATIONS{number}, \
+                 kernels: KERNELS{number} }},\n",
+                arch.name,
+                module.family,
+                arch.header()
+            );
+        }
+    }
+    let file = out.join("kernels.bin");
+    write(file.clone(), &data)?;
+    let table = format!(
+        "{statics}static PTX: &[Ptx] = &[\n{rows}];\nstatic DATA: &[u8] = include_bytes!({file:?});\n\
+         const COMPILER: Result<&str, &str> = {compiler:?};\n"
+    );
+    write(out.join("ptx.rs"), table.as_bytes())
 }
 
 /// Runs a step; with `WARPDOT_PTX_TIMINGS=1` says how long it took.

@@ -3,7 +3,7 @@
 //! Only `core` is needed. A toolchain has it compiled (rustup's `nvptx64-nvidia-cuda` target), or as sources
 //! (rustup's `rust-src`, a distribution's source package), which are then compiled once.
 
-use crate::arch::Arch;
+use crate::arch::Code;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -41,19 +41,19 @@ pub(crate) enum Failure {
     None(String),
 }
 
-/// The first toolchain that can compile for `archs`: `WARPDOT_NVPTX_RUSTC` or else the active one, then the
+/// The first toolchain that can compile for `codes`: `WARPDOT_NVPTX_RUSTC` or else the active one, then the
 /// distribution's.
-pub(crate) fn find(archs: &[Arch]) -> Result<Toolchain, Failure> {
+pub(crate) fn find(codes: &[Code]) -> Result<Toolchain, Failure> {
     if let Some(rustc) = env::var_os("WARPDOT_NVPTX_RUSTC").filter(|rustc| !rustc.is_empty()) {
         let rustc = PathBuf::from(rustc);
-        return Toolchain::at(&rustc, archs).map_err(|reason| {
+        return Toolchain::at(&rustc, codes).map_err(|reason| {
             Failure::Unusable(format!("WARPDOT_NVPTX_RUSTC: {}: {reason}", rustc.display()))
         });
     }
     let active = PathBuf::from(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     let mut reasons = Vec::new();
     for rustc in [active.as_path(), Path::new(DISTRIBUTION)] {
-        match Toolchain::at(rustc, archs) {
+        match Toolchain::at(rustc, codes) {
             Ok(toolchain) => return Ok(toolchain),
             Err(reason) => reasons.push(format!("{}: {reason}", rustc.display())),
         }
@@ -63,12 +63,12 @@ pub(crate) fn find(archs: &[Arch]) -> Result<Toolchain, Failure> {
 
 impl Toolchain {
     /// The toolchain of the compiler `rustc`, or why it cannot be used.
-    fn at(rustc: &Path, archs: &[Arch]) -> Result<Self, String> {
+    fn at(rustc: &Path, codes: &[Code]) -> Result<Self, String> {
         let version = ask(rustc, &["-vV"])?;
         let known = ask(rustc, &["--print", "target-cpus", "--target", TARGET])?;
         let known: Vec<&str> = known.split_whitespace().collect();
-        if let Some(arch) = archs.iter().find(|arch| !known.contains(&arch.name)) {
-            return Err(format!("this compiler does not know {}", arch.name));
+        if let Some(code) = codes.iter().find(|code| !known.contains(&code.cpu)) {
+            return Err(format!("this compiler does not know {}", code.cpu));
         }
         let sysroot = PathBuf::from(ask(rustc, &["--print", "sysroot"])?.trim());
         let rustlib = sysroot.join("lib/rustlib");

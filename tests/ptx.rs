@@ -2,12 +2,15 @@
 
 #[path = "../build/arch.rs"]
 mod arch;
+#[path = "../build/split.rs"]
+mod split;
 #[path = "../build/verify.rs"]
 mod verify;
 
+use split::{Parts, split};
 use std::collections::BTreeSet;
 use verify::{Flaw, flaws};
-use warpdot::ptx;
+use warpdot::{GgmlType, ptx};
 use warpdot_kernels::launch::KERNELS;
 
 struct Module {
@@ -51,6 +54,60 @@ fn modules_have_the_kernels_of_their_family_and_no_flaw() {
         assert_eq!(entries, expected, "{family} for {arch}");
         assert_eq!(flaws(&text, arch), [], "{family} for {arch}");
     }
+}
+
+#[test]
+fn a_kernel_is_a_module() {
+    for ptx in ptx::all().unwrap() {
+        let family = ptx.text();
+        let whole = split(&family).unwrap();
+        assert!(family.starts_with(&arch::select(Some(ptx.arch)).unwrap()[0].header()));
+        for (name, kernel) in &whole.kernels {
+            let text = ptx.kernel_text(name).unwrap();
+            let alone = split(&text).unwrap();
+            assert_eq!(alone.kernels, [(*name, *kernel)], "{}", ptx.arch);
+            assert_eq!(flaws(&text, ptx.arch), [], "{name} for {}", ptx.arch);
+            for declaration in &whole.declarations {
+                let declared = declaration.split('[').next().unwrap().split_whitespace().last().unwrap();
+                let declares = alone.declarations.contains(declaration);
+                assert_eq!(declares, kernel.contains(declared), "{declared} of {name} for {}", ptx.arch);
+            }
+        }
+        assert!(ptx.kernel_text("gemv_f64_m3").is_err());
+    }
+}
+
+/// So that a build for all architectures stays small.
+#[test]
+fn embedded_modules_are_small() {
+    assert!((1..12 << 20).contains(&ptx::embedded_bytes()), "{} bytes", ptx::embedded_bytes());
+}
+
+/// The driver's compiler takes about a second for a megabyte.
+#[test]
+fn the_first_use_of_a_format_has_little_to_compile() {
+    for arch in ptx::archs().unwrap() {
+        for &ty in GgmlType::ALL {
+            let of_format = KERNELS.iter().filter(|kernel| kernel.ty == Some(ty));
+            let bytes = |kernel: &warpdot_kernels::launch::Kernel| {
+                ptx::find(arch, kernel.family.name()).unwrap().kernel_text(kernel.entry).unwrap().len()
+            };
+            let total: usize = of_format.map(bytes).sum();
+            assert!(total < 600_000, "{total} bytes of {ty} for {arch}");
+        }
+    }
+}
+
+#[test]
+fn a_module_is_taken_apart() {
+    let table = ".global .align 2 .b8 t[2] = {1, 2};";
+    let kernels =
+        [".visible .entry a(\n)\n{\n\tret;\n}\n", ".visible .entry b(.param .u64 p)\n{\n{ret;}\n}\n"];
+    let text = format!(".version 8.0\n// .globl a\n{table}\n\n{}// end\n{}", kernels[0], kernels[1]);
+    let expected = Parts { declarations: vec![table], kernels: vec![("a", kernels[0]), ("b", kernels[1])] };
+    assert_eq!(split(&text).unwrap(), expected);
+    assert!(split(".func f()\n{\n}\n").unwrap_err().contains(".func f()"));
+    assert!(split(".visible .entry a(\n").unwrap_err().contains("does not end"));
 }
 
 #[test]

@@ -38,7 +38,6 @@ fn kernels() -> Table {
 mod cuda {
     use crate::report::empty_table;
     use comfy_table::Table;
-    use std::collections::BTreeSet;
     use warpdot::{Device, ptx};
     use warpdot_host as host;
 
@@ -60,8 +59,8 @@ mod cuda {
                 println!("  embedded PTX, in bytes, compiled by {compiler}:");
                 println!("{}", sizes(modules));
                 println!(
-                    "  architectures whose kernels are the same share them: {} bytes in all",
-                    embedded(modules)
+                    "  compressed, and those that architectures share once: {} bytes in all",
+                    ptx::embedded_bytes()
                 );
             }
             (Err(error), _) | (_, Err(error)) => println!("  embedded PTX: {error}"),
@@ -76,11 +75,6 @@ mod cuda {
             device.memory()? as f64 / 1e9,
             device.multiprocessors()?
         ))
-    }
-
-    /// The bytes of all kernels, each once.
-    fn embedded(modules: &[ptx::Ptx]) -> usize {
-        modules.iter().map(ptx::Ptx::body).collect::<BTreeSet<_>>().into_iter().map(str::len).sum()
     }
 
     /// One row per architecture, one column per kernel family.

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::ops::Range;
+
 use common::{device, module, run, threads};
 use half::{bf16, f16};
 use rand::rngs::StdRng;
@@ -99,21 +101,24 @@ fn pack(bits: &[u32], width: usize) -> Vec<u32> {
         .collect()
 }
 
-/// Multiplies matrices of small integers, encoded by `encode`, and compares with a plain product.
+/// Integers that are exact in all types.
+const SMALL: Range<i32> = -7..8;
+
+/// Multiplies matrices of integers, encoded by `encode`, and compares with a plain product.
 fn check(
     layout: &Layout,
     types: [&str; 4],
     width: usize,
-    signed: bool,
+    [of_a, of_b]: [Range<i32>; 2],
     encode: fn(i32) -> u32,
     decode: fn(u32) -> i32,
     encode_c: fn(i32) -> u32,
 ) {
     let Layout { shape, rows, depth, counts, a: place_a, b: place_b } = *layout;
     let mut rng = StdRng::seed_from_u64(depth as u64);
-    let low = if signed { -7 } else { 0 };
-    let mut matrix = |count: usize| (0..count).map(|_| rng.random_range(low..8)).collect::<Vec<i32>>();
-    let (a, b, c) = (matrix(rows * depth), matrix(depth * 8), matrix(rows * 8));
+    let mut matrix =
+        |count: usize, of: Range<i32>| (0..count).map(|_| rng.random_range(of.clone())).collect::<Vec<i32>>();
+    let (a, b, c) = (matrix(rows * depth, of_a), matrix(depth * 8, of_b), matrix(rows * 8, SMALL));
     let fragment = |lane: usize| {
         let part = |count: usize, value: &dyn Fn(usize) -> u32, width| {
             pack(&(0..count).map(value).collect::<Vec<_>>(), width)
@@ -172,8 +177,11 @@ fn integer_products() {
     let int = |x: u32| x as i32;
     let byte = |x: i32| u32::from(x as u8);
     for layout in [&BYTE_K16, &BYTE_K32, &BYTE_TURING] {
-        check(layout, ["s32", "s8", "s8", "s32"], 8, true, byte, int, |c| c as u32);
-        check(layout, ["s32", "u8", "u8", "s32"], 8, false, byte, int, |c| c as u32);
+        for (a, of_a) in [("s8", -128..128), ("u8", 0..256)] {
+            for (b, of_b) in [("s8", -128..128), ("u8", 0..256)] {
+                check(layout, ["s32", a, b, "s32"], 8, [of_a.clone(), of_b], byte, int, |c| c as u32);
+            }
+        }
     }
 }
 
@@ -188,10 +196,10 @@ fn float_products() {
     let half = |x: i32| f16::from_f32(x as f32).to_bits().into();
     let brain = |x: i32| bf16::from_f32(x as f32).to_bits().into();
     for layout in [&HALF_K8, &HALF_K16] {
-        check(layout, ["f32", "f16", "f16", "f32"], 16, true, half, float, single);
-        check(layout, ["f32", "bf16", "bf16", "f32"], 16, true, brain, float, single);
+        check(layout, ["f32", "f16", "f16", "f32"], 16, [SMALL; 2], half, float, single);
+        check(layout, ["f32", "bf16", "bf16", "f32"], 16, [SMALL; 2], brain, float, single);
     }
-    check(&TF32_K8, ["f32", "tf32", "tf32", "f32"], 32, true, single, float, single);
+    check(&TF32_K8, ["f32", "tf32", "tf32", "f32"], 32, [SMALL; 2], single, float, single);
     // e4m3: sign, four bits of exponent with bias 7, three of mantissa; -7..8 are exact.
     let e4m3 = |x: i32| {
         let magnitude = x.unsigned_abs();
@@ -204,7 +212,7 @@ fn float_products() {
     let mut layout = BYTE_K32;
     layout.shape = "m16n8k32";
     let ptx_8_4 = ["f32", "e4m3", "e4m3", "f32"];
-    check(&layout, ptx_8_4, 8, true, e4m3, float, single);
+    check(&layout, ptx_8_4, 8, [SMALL; 2], e4m3, float, single);
 }
 
 /// Sixteen rows of shared memory hold 8x8 matrices of 0, 1, 2...; each lane stores what it was given.

@@ -55,16 +55,28 @@ pub fn fma(a: f32, b: f32, c: f32) -> f32 {
 /// halves. With groups of 32, only `dots[0]` counts.
 #[inline(always)]
 pub fn run_value<F: Format>(dots: [i32; 2], sums: [i16; 2], scales: &RunScales) -> f32 {
-    let sums = sums.map(i32::from);
-    let mut value = scales.scale[0] * dots[0] as f32;
+    run_value_of_f32::<F>(dots.map(|dot| dot as f32), group_sums::<F>(sums), scales)
+}
+
+/// The sums of the activation codes of a run's groups, of those of its halves. All are exact.
+#[inline(always)]
+pub fn group_sums<F: Format>(sums: [i16; 2]) -> [f32; 2] {
+    let [first, second] = sums.map(i32::from);
+    if F::GROUP < RUN { [first as f32, second as f32] } else { [(first + second) as f32, 0.0] }
+}
+
+/// [`run_value`] of integers that are `f32` already, and of sums of [`group_sums`].
+#[inline(always)]
+pub fn run_value_of_f32<F: Format>(dots: [f32; 2], sums: [f32; 2], scales: &RunScales) -> f32 {
+    let mut value = scales.scale[0] * dots[0];
     if F::GROUP < RUN {
-        value = fma(scales.scale[1], dots[1] as f32, value);
-        if F::HAS_OFFSET {
-            value = fma(scales.offset[0], sums[0] as f32, value);
-            value = fma(scales.offset[1], sums[1] as f32, value);
+        value = fma(scales.scale[1], dots[1], value);
+    }
+    if F::HAS_OFFSET {
+        value = fma(scales.offset[0], sums[0], value);
+        if F::GROUP < RUN {
+            value = fma(scales.offset[1], sums[1], value);
         }
-    } else if F::HAS_OFFSET {
-        value = fma(scales.offset[0], (sums[0] + sums[1]) as f32, value);
     }
     value
 }

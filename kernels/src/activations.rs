@@ -8,10 +8,8 @@ use warpdot_formats::{ActivationBlock, Codes};
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
 pub struct Activations {
-    /// The factor of the codes.
-    pub scale: f32,
-    /// The sums of the halves.
-    pub sums: [i16; 2],
+    /// What stands before the codes.
+    pub head: Head,
     /// Four to a word.
     pub codes: Codes,
 }
@@ -21,8 +19,26 @@ impl Activations {
     pub const WORDS: usize = size_of::<Self>() / 4;
 }
 
+/// The scale and the sums of a block.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Head {
+    /// The factor of the codes.
+    pub scale: f32,
+    /// The sums of the halves. One word: with two half-words, shifts of 64 bits would take it apart.
+    sums: u32,
+}
+
+impl Head {
+    /// The sums of the halves.
+    #[inline(always)]
+    pub fn sums(self) -> [i16; 2] {
+        [self.sums as i16, (self.sums >> 16) as i16]
+    }
+}
+
 const _: () = {
     assert!(size_of::<Activations>() == size_of::<ActivationBlock>());
-    assert!(core::mem::offset_of!(Activations, sums) == core::mem::offset_of!(ActivationBlock, sums));
+    assert!(core::mem::offset_of!(Activations, head.sums) == core::mem::offset_of!(ActivationBlock, sums));
     assert!(core::mem::offset_of!(Activations, codes) == core::mem::offset_of!(ActivationBlock, codes));
 };

@@ -73,7 +73,12 @@ macro_rules! gemv_entry {
     ($entry:ident = $name:expr, $columns:literal) => {
         // SAFETY: the host launches kernels with the sizes of `launch`.
         matmul_entry!($entry = $name, |w, x, y, m, n, k| {
-            gemv::<Block, $columns>(w, x, y, unsafe { Words::at(0) }, m, Part { first_row: 0, n, k })
+            let (chains, part) = (unsafe { Words::at(0) }, Part { first_row: 0, n, k });
+            if cfg!(int8_mma) && $columns >= GEMV_WIDE {
+                gemv_wide::<Block, $columns>(w, x, y, chains, m, part)
+            } else {
+                gemv::<Block, $columns>(w, x, y, chains, m, part)
+            }
         });
     };
 }
@@ -84,7 +89,9 @@ macro_rules! gemv_entries {
         $(
             mod $suffix {
                 use crate::gemv::{Part, gemv};
+                use crate::gemv_wide::gemv_wide;
                 use crate::gpu::shared::Words;
+                use crate::launch::GEMV_WIDE;
                 use warpdot_formats::$block as Block;
                 gemv_entry!(m1 = concat!("gemv_", stringify!($suffix), "_m1"), 1);
                 gemv_entry!(m2 = concat!("gemv_", stringify!($suffix), "_m2"), 2);

@@ -1,11 +1,14 @@
 //! Many columns: tiles of Y from tiles of W and X in shared memory.
 //!
-//! - **Roles.** A block of 256 threads computes a tile of 64 rows of W by 64 rows of X, a thread 4 x 4 of it:
-//!   thread t has the rows from `4 * (t / 16)` and the columns from `4 * (t % 16)`.
+//! - **Roles.** A block of 256 threads computes a tile of 64 rows of W by 64 rows of X, a warp 32 x 16 and a thread
+//!   4 x 4 of it: lane 4g + t has rows from 4g and columns from 4t of its warp's, which is what four products on tensor
+//!   cores leave it, if A\[g\] and A\[g + 8\] of the first two are rows 4g and 4g + 1, of the others rows 4g + 2 and
+//!   4g + 3, and B\[g\] is column 2g or, of every other one, 2g + 1. Without tensor cores it is `dp4a`.
 //! - **Stages.** Chain after chain of [`reproducible`](warpdot_formats::reproducible), in the order in which
 //!   they are folded, up to four of a chain's runs at a time. For each stage, thread t unpacks run t / 64 of
 //!   row t % 64 of both W and X into shared memory, word by word, rows side by side: a run of weights is
-//!   unpacked once per 64 columns, and a thread reads its four rows in one load.
+//!   unpacked once per 64 columns, and a thread reads its four rows in one load. Lines of 64 words are 72 apart: the
+//!   words that eight lanes read lie in all 32 banks.
 //! - **Barriers.** Two per stage: the buffers are free, the buffers are full. Every thread meets all of them.
 //! - **Output.** Through the stage's memory, from which each warp stores whole lines of Y, and one product at a time:
 //!   the epilogue is too long to be there 16 times.
@@ -15,15 +18,17 @@
 
 use crate::activations::Activations;
 use crate::epilogue::Epilogue;
-use crate::gemv::dot_starts;
+use crate::gemv::{dot_starts, value};
+use crate::gpu::integer::{self, BIAS};
 use crate::gpu::lanes::Lanes;
+use crate::gpu::matrix::{multiply16, multiply32};
 use crate::gpu::shared::Words;
 use crate::gpu::weights::{Block, Weights};
-use crate::gpu::{integer, thread};
+use crate::gpu::{thread, warp};
 use crate::launch::{GEMM_STAGE, GEMM_THREADS, GEMM_TILE};
 use core::array::from_fn;
 use core::ops::Range;
-use warpdot_formats::reproducible::{CHAINS, fma, run_value};
+use warpdot_formats::reproducible::{CHAINS, fma, group_sums};
 use warpdot_formats::{Format, RUN, RunScales};
 
 /// One number for each product of a thread, row by row.
@@ -68,7 +73,7 @@ pub fn gemm<F: Format>(
                         stage.fill_weights(thread, block, my_run);
                     }
                     if let Some(&x) = activations.get(my_activations + my_run) {
-                        stage.fill_activations(thread, &x);
+                        stage.fill_activations::<F>(thread, &x);
                     }
                 }
                 thread::sync_threads();
@@ -102,27 +107,30 @@ fn add(sums: &mut PerProduct<f32>, terms: &PerProduct<f32>) {
 }
 
 const CODES: usize = RUN / 4;
-const ROWS: usize = (GEMM_STAGE * GEMM_TILE) as usize;
+/// Words from one line to the next.
+const LINE: u32 = GEMM_TILE + 8;
+/// Words of one word of all rows and runs of a stage.
+const LINES: usize = (GEMM_STAGE * LINE) as usize;
 
 /// Words from one column of finished products to the next: consecutive threads' products lie in other banks.
 const COLUMN: u32 = GEMM_TILE + 1;
 
-/// The runs of one stage in shared memory. Word w of run r of row i is word `(r * words + w) * 64 + i`.
+/// The runs of one stage in shared memory. Word w of run r of row i is word `(r * words + w) * 72 + i`.
 #[derive(Clone, Copy, Debug)]
 pub struct Stage {
-    codes: Words<{ CODES * ROWS }>,
+    codes: Words<{ CODES * LINES }>,
     /// `scale[0]`, `scale[1]`, `offset[0]`, `offset[1]`, as far as the format has them.
-    scales: Words<{ 4 * ROWS }>,
-    x_codes: Words<{ CODES * ROWS }>,
-    /// The scale, and the two sums in one word.
-    x_scales: Words<{ 2 * ROWS }>,
+    scales: Words<{ 4 * LINES }>,
+    x_codes: Words<{ CODES * LINES }>,
+    /// The scale, and for each group, as far as the format needs it, where dot products start or the sum.
+    x_scales: Words<{ 3 * LINES }>,
     /// The products of the tile, column by column, when all stages are over: the same memory.
     products: Words<{ (COLUMN * GEMM_TILE) as usize }>,
 }
 
 impl Stage {
     /// Bytes of shared memory.
-    pub const BYTES: u32 = 4 * ((2 * CODES + 4 + 2) * ROWS) as u32;
+    pub const BYTES: u32 = 4 * ((2 * CODES + 4 + 3) * LINES) as u32;
 
     /// The stage at the start of the block's dynamic shared memory.
     ///
@@ -130,7 +138,7 @@ impl Stage {
     /// The kernel was launched with [`BYTES`](Self::BYTES) of dynamic shared memory.
     #[inline(always)]
     pub unsafe fn new() -> Self {
-        const ROWS: u32 = self::ROWS as u32;
+        const LINES: u32 = self::LINES as u32;
         const CODES: u32 = self::CODES as u32;
         const { assert!(4 * COLUMN * GEMM_TILE <= Self::BYTES) };
         // SAFETY: the first four lie one after the other, and their sizes add up to `BYTES`, which the last does not
@@ -138,9 +146,9 @@ impl Stage {
         unsafe {
             Self {
                 codes: Words::at(0),
-                scales: Words::at(CODES * ROWS),
-                x_codes: Words::at((CODES + 4) * ROWS),
-                x_scales: Words::at((2 * CODES + 4) * ROWS),
+                scales: Words::at(CODES * LINES),
+                x_codes: Words::at((CODES + 4) * LINES),
+                x_scales: Words::at((2 * CODES + 4) * LINES),
                 products: Words::at(0),
             }
         }
@@ -149,7 +157,7 @@ impl Stage {
     /// The index of word `word` of `words` for what `thread` fills.
     #[inline(always)]
     fn slot(thread: u32, words: u32, word: u32) -> u32 {
-        (thread / GEMM_TILE * words + word) * GEMM_TILE + thread % GEMM_TILE
+        (thread / GEMM_TILE * words + word) * LINE + thread % GEMM_TILE
     }
 
     #[inline(always)]
@@ -168,7 +176,7 @@ impl Stage {
     /// Leaves the products of `thread` for all threads.
     #[inline(always)]
     fn put(self, thread: u32, products: &PerProduct<f32>) {
-        let (first_row, first_column) = (4 * (thread / 16), 4 * (thread % 16));
+        let (first_row, first_column) = (4 * row_quad(thread), 4 * column_quad(thread));
         for (row, products) in (first_row..).zip(products) {
             for (column, product) in (first_column..).zip(products) {
                 self.products.set(column * COLUMN + row, product.to_bits());
@@ -183,40 +191,42 @@ impl Stage {
     }
 
     #[inline(always)]
-    fn fill_activations(self, thread: u32, x: &Activations) {
+    fn fill_activations<F: Format>(self, thread: u32, x: &Activations) {
         for (word, codes) in (0..).zip(&x.codes) {
             self.x_codes.set(Self::slot(thread, CODES as u32, word), *codes);
         }
-        let sums = u32::from(x.sums[0] as u16) | u32::from(x.sums[1] as u16) << 16;
-        self.x_scales.set(Self::slot(thread, 2, 0), x.scale.to_bits());
-        self.x_scales.set(Self::slot(thread, 2, 1), sums);
+        let of_groups = match F::ZERO {
+            0 => group_sums::<F>(x.head.sums()).map(f32::to_bits),
+            _ => dot_starts::<F>(x.head.sums()).map(|start| start as u32),
+        };
+        self.x_scales.set(Self::slot(thread, 3, 0), x.head.scale.to_bits());
+        for (group, word) in (0..groups::<F>()).zip(&of_groups) {
+            self.x_scales.set(Self::slot(thread, 3, 1 + group), *word);
+        }
     }
 
     /// Continues the chains of `thread`'s products with run `run` of the stage.
     #[inline(always)]
     fn multiply<F: Format>(self, thread: u32, run: u32, chains: &mut PerProduct<f32>) {
-        const QUADS: u32 = GEMM_TILE / 4;
-        let (row, column) = (thread / QUADS, thread % QUADS);
-        let x_scales = self.x_scales.get4(run * 2 * QUADS + column);
-        let x_sums = self.x_scales.get4((run * 2 + 1) * QUADS + column);
-        let x_sums = x_sums.map(|sums| [sums as i16, (sums >> 16) as i16]);
-        let starts = x_sums.map(dot_starts::<F>);
-        let dots = |words: Range<u32>, group: usize| {
-            let mut dots = [starts.map(|starts| starts[group]); 4];
-            for word in words {
-                let w = self.codes.get4((run * CODES as u32 + word) * QUADS + row);
-                let x = self.x_codes.get4((run * CODES as u32 + word) * QUADS + column);
-                for a in 0..4 {
-                    for b in 0..4 {
-                        dots[a][b] = integer::dp4a(w[a], x[b], dots[a][b]);
-                    }
-                }
-            }
-            dots
+        const QUADS: u32 = LINE / 4;
+        let (row, column) = (row_quad(thread), column_quad(thread));
+        let x_scales = self.x_scales.get4(run * 3 * QUADS + column);
+        let x_groups: [[u32; 4]; 2] = from_fn(|group| {
+            let line = run * 3 + 1 + group as u32;
+            if (group as u32) < groups::<F>() { self.x_scales.get4(line * QUADS + column) } else { [0; 4] }
+        });
+        let (starts, x_sums) = match F::ZERO {
+            0 => ([[BIAS; 4]; 2], x_groups.map(|sums| sums.map(f32::from_bits))),
+            _ => (x_groups.map(|starts| starts.map(|start| start as i32)), [[0.0; 4]; 2]),
         };
-        let group = F::GROUP as u32 / 4;
-        let dots: [PerProduct<i32>; 2] =
-            [dots(0..group, 0), if F::GROUP < RUN { dots(group..CODES as u32, 1) } else { [[0; 4]; 4] }];
+        let mut dots: [PerProduct<i32>; 2] = starts.map(|starts| [starts; 4]);
+        if cfg!(int8_mma) {
+            self.multiply_matrices::<F>(thread, run, &mut dots);
+        } else {
+            let group = F::GROUP as u32 / 4;
+            self.multiply_words(thread, run, 0..group, &mut dots[0]);
+            self.multiply_words(thread, run, group..CODES as u32, &mut dots[1]);
+        }
 
         let scales: [[u32; 4]; 4] = from_fn(|word| {
             if has::<F>(word as u32) {
@@ -229,11 +239,80 @@ impl Stage {
             let scale = |word: usize| f32::from_bits(scales[word][a]);
             let scales = RunScales { scale: [scale(0), scale(1)], offset: [scale(2), scale(3)] };
             for b in 0..4 {
-                let value = run_value::<F>([dots[0][a][b], dots[1][a][b]], x_sums[b], &scales);
+                let x_sums = [x_sums[0][b], x_sums[1][b]];
+                let value = value::<F>([dots[0][a][b], dots[1][a][b]], x_sums, &scales);
                 chains[a][b] = fma(f32::from_bits(x_scales[b]), value, chains[a][b]);
             }
         }
     }
+
+    /// Adds the dot products of words `words` of run `run` of the stage to `dots`.
+    #[inline(always)]
+    fn multiply_words(self, thread: u32, run: u32, words: Range<u32>, dots: &mut PerProduct<i32>) {
+        for word in words {
+            let line = (run * CODES as u32 + word) * LINE / 4;
+            let w = self.codes.get4(line + row_quad(thread));
+            let x = self.x_codes.get4(line + column_quad(thread));
+            for a in 0..4 {
+                for b in 0..4 {
+                    dots[a][b] = integer::dp4a(w[a], x[b], dots[a][b]);
+                }
+            }
+        }
+    }
+
+    /// Adds the dot products of run `run` of the stage to `dots`, by group, on tensor cores.
+    #[inline(always)]
+    fn multiply_matrices<F: Format>(self, thread: u32, run: u32, dots: &mut [PerProduct<i32>; 2]) {
+        let (lane, first_column) = (thread % warp::SIZE, 4 * column_quad(thread - thread % warp::SIZE));
+        let line = |half: u32| (run * CODES as u32 + 4 * half + lane % 4) * LINE;
+        let w = [0, 1].map(|half| self.codes.get4((line(half) + 4 * row_quad(thread)) / 4));
+        let x = [0, 1].map(|half| self.x_codes.get2((line(half) + first_column + 2 * (lane / 4)) / 2));
+        for i in (0..4).step_by(2) {
+            for j in 0..2 {
+                if F::GROUP < RUN {
+                    let c = multiply16([w[0][i], w[0][i + 1]], x[0][j], products_of(&dots[0], i, j));
+                    set_products(&mut dots[0], i, j, c);
+                    let c = multiply16([w[1][i], w[1][i + 1]], x[1][j], products_of(&dots[1], i, j));
+                    set_products(&mut dots[1], i, j, c);
+                } else {
+                    let a = [w[0][i], w[0][i + 1], w[1][i], w[1][i + 1]];
+                    let c = multiply32(a, [x[0][j], x[1][j]], products_of(&dots[0], i, j));
+                    set_products(&mut dots[0], i, j, c);
+                }
+            }
+        }
+    }
+}
+
+/// The products of a thread that a product on tensor cores continues: rows i and i + 1, columns j and j + 2.
+#[inline(always)]
+fn products_of(dots: &PerProduct<i32>, i: usize, j: usize) -> [i32; 4] {
+    [dots[i][j], dots[i][j + 2], dots[i + 1][j], dots[i + 1][j + 2]]
+}
+
+/// Puts them back.
+#[inline(always)]
+fn set_products(dots: &mut PerProduct<i32>, i: usize, j: usize, c: [i32; 4]) {
+    [dots[i][j], dots[i][j + 2], dots[i + 1][j], dots[i + 1][j + 2]] = c;
+}
+
+/// The quad of rows of a thread: those of a warp are eight of the tile's 16.
+#[inline(always)]
+fn row_quad(thread: u32) -> u32 {
+    thread / (4 * warp::SIZE) * 8 + thread % warp::SIZE / 4
+}
+
+/// The quad of columns of a thread: those of a warp are four of the tile's 16.
+#[inline(always)]
+fn column_quad(thread: u32) -> u32 {
+    thread / warp::SIZE % 4 * 4 + thread % 4
+}
+
+/// How many groups a run has.
+#[inline(always)]
+fn groups<F: Format>() -> u32 {
+    (RUN / F::GROUP) as u32
 }
 
 /// Whether format `F` has the number `word` of `scale[0]`, `scale[1]`, `offset[0]`, `offset[1]`.

@@ -9,26 +9,28 @@
 //! - **Barriers.** One: the chains go through shared memory to the threads that fold them, in the fixed order.
 //! - **Registers.** `4 * COLUMNS` sums, and 32 for the codes.
 
-use crate::activations::Activations;
+use crate::activations::{Activations, Head};
 use crate::epilogue::Epilogue;
+use crate::gpu::integer::{self, BIAS, biased_to_f32};
 use crate::gpu::lanes::Lanes;
 use crate::gpu::shared::Words;
+use crate::gpu::thread;
 use crate::gpu::weights::Weights;
-use crate::gpu::{integer, thread};
-use crate::launch::GEMV_QUADS;
+use crate::launch::{GEMV_QUADS, GEMV_WIDE, GEMV_WIDE_QUADS};
 use crate::packed::QUAD_ROWS;
 use core::array::from_fn;
-use warpdot_formats::reproducible::{CHAINS, fma, run_value};
+use warpdot_formats::reproducible::{CHAINS, fma, group_sums, run_value_of_f32};
 use warpdot_formats::{Format, RUN, RunScales};
 
-const QUAD: usize = QUAD_ROWS as usize;
+pub(crate) const QUAD: usize = QUAD_ROWS as usize;
 
 /// The most words of shared memory of a block.
 pub const WORDS: usize = gemv_shared_words(8) as usize;
 
 /// Words of shared memory for the chains of a block with this many columns.
 pub(crate) const fn gemv_shared_words(columns: u32) -> u32 {
-    columns * CHAINS as u32 * GEMV_QUADS * QUAD_ROWS
+    let quads = if columns < GEMV_WIDE { GEMV_QUADS } else { GEMV_WIDE_QUADS };
+    columns * CHAINS as u32 * quads * QUAD_ROWS
 }
 
 /// The rows of a matrix that are multiplied.
@@ -42,6 +44,19 @@ pub struct Part {
     pub k: u32,
 }
 
+/// Which part of a block's work a thread has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Role {
+    /// Quads of rows of the block.
+    pub(crate) quads: u32,
+    /// The number in the matrix of the first of them.
+    pub(crate) first_quad: u32,
+    /// The thread's quad, from the first one on.
+    pub(crate) quad: u32,
+    /// The thread's chain.
+    pub(crate) chain: u32,
+}
+
 /// Multiplies `m` rows of activations by the `n` rows of `weights` from row `first_row` on, all `k` long, into `y`.
 ///
 /// `chains` is shared memory of `gemv_shared_words` for `COLUMNS`.
@@ -52,16 +67,17 @@ pub fn gemv<F: Format, const COLUMNS: usize>(
     y: &Epilogue,
     chains: Words<WORDS>,
     m: u32,
-    Part { first_row, n, k }: Part,
+    part: Part,
 ) {
     let thread = thread::thread_idx_x();
-    let quads = (thread::block_dim_x() / CHAINS as u32).clamp(1, GEMV_QUADS);
+    let quads = (thread::block_dim_x() / CHAINS as u32).clamp(1, GEMV_WIDE_QUADS);
     let (quad, chain) = (thread % quads, thread / quads);
-    let first_quad = first_row / QUAD_ROWS + thread::block_idx_x() * quads;
+    let first_quad = part.first_row / QUAD_ROWS + thread::block_idx_x() * quads;
+    let role = Role { quads, first_quad, quad, chain };
 
     let mut sums = [[0.0; QUAD]; COLUMNS];
     if let Some(rows) = weights.rows::<QUAD>((first_quad + quad) * QUAD_ROWS) {
-        let runs = k as usize / RUN;
+        let runs = part.k as usize / RUN;
         let mut columns = [[].as_slice(); COLUMNS];
         for (i, column) in columns.iter_mut().enumerate() {
             // Columns past the last repeat it; their products are not stored.
@@ -85,7 +101,19 @@ pub fn gemv<F: Format, const COLUMNS: usize>(
             run += CHAINS;
         }
     }
+    finish(role, &sums, y, chains, m, part);
+}
 
+/// Folds the chains of all threads of a block, of four rows for each of `COLUMNS` columns, and stores the products.
+#[inline(always)]
+pub(crate) fn finish<const COLUMNS: usize>(
+    Role { quads, first_quad, quad, chain }: Role,
+    sums: &[[f32; QUAD]; COLUMNS],
+    y: &Epilogue,
+    chains: Words<WORDS>,
+    m: u32,
+    Part { first_row, n, .. }: Part,
+) {
     unrolled::<COLUMNS>(
         #[inline(always)]
         |column| {
@@ -96,7 +124,7 @@ pub fn gemv<F: Format, const COLUMNS: usize>(
     thread::sync_threads();
 
     // As many threads as there are products, or more.
-    let rows = quads * QUAD_ROWS;
+    let (thread, rows) = (thread::thread_idx_x(), quads * QUAD_ROWS);
     let (column, row) = (thread / rows, thread % rows);
     // Rows before the first one are far behind the last one.
     let row_of_y = (first_quad * QUAD_ROWS + row).wrapping_sub(first_row);
@@ -115,8 +143,8 @@ fn multiply<F: Format>(
     x: &Activations,
     sums: &mut [f32; QUAD],
 ) {
-    let x = *x;
-    let starts = dot_starts::<F>(x.sums);
+    let Head { scale: x_scale, .. } = x.head;
+    let (starts, x_sums) = (dot_starts::<F>(x.head.sums()), group_sums::<F>(x.head.sums()));
     for row in 0..QUAD {
         let codes: [u32; RUN / 4] = from_fn(|word| codes[word].0[row]);
         let pair = |pair: [Lanes<f32, QUAD>; 2]| [pair[0].0[row], pair[1].0[row]];
@@ -126,15 +154,22 @@ fn multiply<F: Format>(
             let group = 4 * word / F::GROUP;
             dots[group] = integer::dp4a(codes[word], x.codes[word], dots[group]);
         }
-        sums[row] = fma(x.scale, run_value::<F>(dots, x.sums, &scales), sums[row]);
+        sums[row] = fma(x_scale, value::<F>(dots, x_sums, &scales), sums[row]);
     }
 }
 
-/// Where the dot products of raw codes, each of which is [`Format::ZERO`] too much, have to start.
+/// Where the dot products of raw codes, each of which is [`Format::ZERO`] too much, have to start so that they are
+/// [`BIAS`] too much in the end.
 #[inline(always)]
 pub(crate) fn dot_starts<F: Format>(sums: [i16; 2]) -> [i32; 2] {
-    let [first, second] = sums.map(|sum| -i32::from(F::ZERO) * i32::from(sum));
-    if F::GROUP < RUN { [first, second] } else { [first + second, 0] }
+    let [first, second] = sums.map(|sum| i32::from(F::ZERO) * i32::from(sum));
+    if F::GROUP < RUN { [BIAS - first, BIAS - second] } else { [BIAS - (first + second), BIAS] }
+}
+
+/// [`reproducible::run_value`](warpdot_formats::reproducible::run_value) of dot products that [`dot_starts`] started.
+#[inline(always)]
+pub(crate) fn value<F: Format>(dots: [i32; 2], group_sums: [f32; 2], scales: &RunScales) -> f32 {
+    run_value_of_f32::<F>(dots.map(biased_to_f32), group_sums, scales)
 }
 
 /// Calls `body` with 0 to `N - 1`; `N` is 8 at most.
@@ -142,7 +177,7 @@ pub(crate) fn dot_starts<F: Format>(sums: [i16; 2]) -> [i32; 2] {
 /// Spelled out, because a loop that the optimizer finds too long to unroll would keep its arrays in local memory
 /// instead of registers.
 #[inline(always)]
-fn unrolled<const N: usize>(mut body: impl FnMut(usize)) {
+pub(crate) fn unrolled<const N: usize>(mut body: impl FnMut(usize)) {
     const { assert!(N <= 8) };
     macro_rules! unroll {
         ($($i:literal)*) => {

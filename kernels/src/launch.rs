@@ -3,7 +3,7 @@
 use crate::gemm::Stage;
 use crate::gemv::gemv_shared_words;
 use crate::gpu::warp;
-use crate::packed::QUAD_ROWS;
+use crate::packed::{QUAD_ROWS, TILE_ROWS};
 use crate::quantize_rows;
 use crate::rows;
 use warpdot_formats::reproducible::CHAINS;
@@ -13,6 +13,10 @@ use warpdot_formats::{GgmlType, RUN, for_each_format};
 pub(crate) const QUANTIZE_WARPS: u32 = 4;
 /// The most quads of rows in a block of a `gemv` kernel.
 pub(crate) const GEMV_QUADS: u32 = 4;
+/// Columns from which on blocks of a `gemv` kernel have a whole tile of rows, as tensor cores like it.
+pub(crate) const GEMV_WIDE: u32 = 4;
+/// Quads of rows in such a block.
+pub(crate) const GEMV_WIDE_QUADS: u32 = TILE_ROWS / QUAD_ROWS;
 /// Blocks of a `gemv` kernel below which they get fewer quads: about as many as the large GPUs have multiprocessors.
 const GEMV_BLOCKS: u64 = 128;
 /// Threads in a block of a `pack` kernel.
@@ -223,8 +227,9 @@ impl Kernel {
 /// Blocks, threads in a block and its shared memory for the products of n rows.
 fn gemv_size(n: u64, columns: u32) -> (u64, u32, u32) {
     let matrix_quads = n.div_ceil(u64::from(QUAD_ROWS));
-    let mut quads = GEMV_QUADS;
-    while quads > 1 && matrix_quads.div_ceil(u64::from(quads)) < GEMV_BLOCKS {
+    let wide = columns >= GEMV_WIDE;
+    let mut quads = if wide { GEMV_WIDE_QUADS } else { GEMV_QUADS };
+    while !wide && quads > 1 && matrix_quads.div_ceil(u64::from(quads)) < GEMV_BLOCKS {
         quads /= 2;
     }
     let shared_bytes = 4 * gemv_shared_words(columns);
@@ -262,6 +267,8 @@ mod tests {
         assert_eq!(size("gemv_q4_0_m2", 2, 9, 32), Some(([3, 1], 32)));
         assert_eq!(size("gemv_q4_0_m2", 2, 1021, 32), Some(([128, 1], 64)));
         assert_eq!(size("gemv_q4_0_m2", 2, 4097, 32), Some(([257, 1], 128)));
+        assert_eq!(size("gemv_q4_0_m8", 5, 9, 32), Some(([1, 1], 256)));
+        assert_eq!(size("gemv_q4_0_m4", 4, 4097, 32), Some(([129, 1], 256)));
         assert_eq!(size("gemv_id_q4_0", 7, 9, 32), Some(([3, 7], 32)));
         assert_eq!(size("gemv_id_q4_0", 7, 10, 32), Some(([4, 7], 32)));
         assert_eq!(size("pack_q4_0", 33, 999, 96), Some(([1, 1], 256)));

@@ -14,6 +14,7 @@
 //! | [`packed`] | where packed weights lie, and why |
 //! | [`pack`] | weights to that layout |
 //! | [`gemv`] | up to 8 columns: four rows and every 32nd run a thread |
+//! | [`gemv_wide`] | the same on tensor cores, for 4 columns and more |
 //! | [`gemv_id`] | the same with an expert's weights for each column |
 //! | [`gemm`] | more columns: tiles in shared memory |
 //! | [`epilogue`] | from products to Y |
@@ -27,6 +28,7 @@
 #![allow(clippy::needless_range_loop, reason = "rows, words and lanes go by number")]
 #![cfg_attr(target_arch = "nvptx64", allow(internal_features))]
 #![cfg_attr(target_arch = "nvptx64", feature(abi_ptx, asm_experimental_arch, link_llvm_intrinsics))]
+#![cfg_attr(all(target_arch = "nvptx64", int8_mma), feature(abi_unadjusted))]
 
 pub mod activations;
 pub mod arguments;
@@ -36,6 +38,7 @@ pub mod epilogue;
 pub mod gemm;
 pub mod gemv;
 pub mod gemv_id;
+pub mod gemv_wide;
 pub mod gpu;
 pub mod launch;
 pub mod pack;

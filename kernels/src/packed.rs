@@ -27,13 +27,16 @@
 //! - **Decode** ([`gemv`](crate::gemv)). A lane has a quad: one load of 16 bytes is the same word of four rows, one of
 //!   8 (or 4) their odd fields. A warp has four quads by eight runs: the eight runs of a super-block meet in one
 //!   instruction, so that words that runs share are moved once, and every 32-byte sector that is touched is used up.
-//! - **Tensor cores.** In `mma.m16n8k32` with int8 weights as its A operand, lane 4g + t supplies, for matrix rows g
-//!   and g + 8, the code words t and t + 4 of a run. Let matrix rows g and g + 8 of two products be rows 4g to 4g + 3
-//!   of a tile, which is free to choose, as a permutation of the rows of A permutes those of the product alike. Then
-//!   code words t and t + 4 of quad g are the whole fragments of a 32 x 32 tile of W. Where a code word is made of the
-//!   words at its own place, as in Q4_0 (word t has both code words t and t + 4) or Q4_K (words t and t + 4 have them
-//!   for two runs), a lane loads whole fragments, and a warp's load is four lines in a row: 512 bytes. Each lane then
-//!   holds products of four consecutive rows: a store of 16 bytes.
+//! - **Tensor cores** ([`gemv_wide`](crate::gemv_wide)). A lane has a quad here, too, and a warp eight quads, a whole
+//!   tile, by four runs: what lanes load is what they are to supply, and products come out in the lanes that have the
+//!   scales.
+//! - **Whole fragments**, for which nothing would be left over. In `mma.m16n8k32` with int8 weights as its A operand,
+//!   lane 4g + t supplies, for matrix rows g and g + 8, the code words t and t + 4 of a run. Let matrix rows g and g + 8
+//!   of two products be rows 4g to 4g + 3 of a tile, as a permutation of the rows of A permutes those of the product
+//!   alike. Then code words t and t + 4 of quad g are the fragments of a 32 x 32 tile of W; where a code word is made of
+//!   the words at its own place, as in Q4_0 (word t has both code words t and t + 4) or Q4_K (words t and t + 4 have them
+//!   for two runs), a lane could load them, and a warp's load is four lines in a row: 512 bytes.
+//!   [`gemm`](crate::gemm) has this order in shared memory, where it is the same for all formats.
 //! - **Tiles in shared memory** ([`gemm`](crate::gemm)). Lane i has row i of a tile, and a warp's load is a line.
 //! - **Single rows** ([`rows`](crate::rows)) read four bytes of each line.
 

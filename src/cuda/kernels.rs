@@ -10,11 +10,11 @@ use warpdot_kernels::launch::{Family, KERNELS, Kernel};
 use crate::device::Shape;
 use crate::{Error, ptx};
 
-/// The kernels of one device. The driver compiles a family's module when the first of its kernels is loaded.
+/// The kernels of one device. Each is a module of its own, which the driver compiles when it is loaded.
 pub(crate) struct Kernels {
     context: Context,
     arch: Arch,
-    modules: Mutex<HashMap<Family, Module>>,
+    modules: Mutex<HashMap<&'static str, Module>>,
 }
 
 /// The kernels that can multiply `m` rows of activations, preferred first.
@@ -49,12 +49,12 @@ impl Kernels {
     pub(crate) fn load(&self, kernel: &'static Kernel) -> Result<LoadedKernel, Error> {
         // Modules are only added whole, so a panic elsewhere leaves the map in order.
         let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        let module = match modules.get(&kernel.family) {
+        let module = match modules.get(kernel.entry) {
             Some(module) => module.clone(),
             None => {
                 let ptx = ptx::find(&self.arch.to_string(), kernel.family.name())?;
-                let module = self.context.load_module(&ptx.text())?;
-                modules.entry(kernel.family).or_insert(module).clone()
+                let module = self.context.load_module(&ptx.kernel_text(kernel.entry)?)?;
+                modules.entry(kernel.entry).or_insert(module).clone()
             }
         };
         Ok(LoadedKernel { kernel, function: module.function(kernel.entry)? })

@@ -298,6 +298,9 @@ fn move_rows(
 
 impl Multiply {
     fn execute(&self, registers: &mut Registers) {
+        if let (Accumulator::S32 { saturate: false }, 8) = (self.accumulator, self.a_type.bits()) {
+            return self.execute_bytes(registers);
+        }
         let (a, b) = (self.gather_a(registers), self.gather_b(registers));
         let mut out = vec![[0u32; LANES]; self.d.len()];
         for lane in 0..LANES {
@@ -308,6 +311,42 @@ impl Multiply {
                 let sum: f64 =
                     (0..self.depth).map(|k| a[row * self.depth + k] * b[k * COLUMNS + column]).sum();
                 self.accumulate(registers, &mut out, lane, i, sum);
+            }
+        }
+        for (&row, values) in self.d.iter().zip(&out) {
+            registers.narrow[row as usize] = *values;
+        }
+    }
+
+    /// The same for bytes in 32 bits, which wrap as the sums do: what warpdot's kernels live on.
+    fn execute_bytes(&self, registers: &mut Registers) {
+        const DEPTH: usize = 32;
+        let byte = |element: Element, bits: u32, i: usize| match element {
+            Element::Signed(_) => i16::from((bits >> (8 * i)) as i8),
+            _ => i16::from((bits >> (8 * i)) as u8),
+        };
+        let (mut a, mut b) = ([[0i16; DEPTH]; 16], [[0i16; DEPTH]; COLUMNS]);
+        for (r, &register) in self.a.iter().enumerate() {
+            let (down, right) = if self.rows == 16 { (r % 2, r / 2) } else { (0, r) };
+            for (lane, &bits) in registers.narrow[register as usize].iter().enumerate() {
+                for i in 0..4 {
+                    a[lane / 4 + 8 * down][4 * (lane % 4 + 4 * right) + i] = byte(self.a_type, bits, i);
+                }
+            }
+        }
+        for (r, &register) in self.b.iter().enumerate() {
+            for (lane, &bits) in registers.narrow[register as usize].iter().enumerate() {
+                for i in 0..4 {
+                    b[lane / 4][4 * (lane % 4 + 4 * r) + i] = byte(self.b_type, bits, i);
+                }
+            }
+        }
+        let mut out = [[0u32; LANES]; 4];
+        for (i, (out, &c)) in out.iter_mut().zip(&self.c).enumerate() {
+            for (lane, out) in out.iter_mut().enumerate() {
+                let (row, column) = (lane / 4 + 8 * (i / 2), 2 * (lane % 4) + i % 2);
+                let products = a[row].iter().zip(&b[column]).map(|(a, b)| i32::from(*a) * i32::from(*b));
+                *out = registers.narrow[c as usize][lane].wrapping_add(products.sum::<i32>() as u32);
             }
         }
         for (&row, values) in self.d.iter().zip(&out) {

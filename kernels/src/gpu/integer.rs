@@ -10,6 +10,17 @@ pub fn dp4a(codes: u32, activations: u32, c: i32) -> i32 {
     gpu_only!((codes, activations, c), unsafe { idp4a(codes, activations, c) })
 }
 
+/// What is added to an integer for [`biased_to_f32`]: the bits of 1.5 * 2^23.
+pub const BIAS: i32 = 0x4b40_0000;
+
+/// The integer that `biased` is [`BIAS`] more than, exactly: between -2^22 and 2^22.
+///
+/// A subtraction where a conversion would take a slower unit, at a quarter to an eighth of the pace.
+#[inline(always)]
+pub fn biased_to_f32(biased: i32) -> f32 {
+    f32::from_bits(biased as u32) - f32::from_bits(BIAS as u32)
+}
+
 /// Four of the eight bytes of `low` and `high`, by the low four nibbles of `selector`: in each, three bits are the
 /// number of a byte, and the highest replaces the byte by eight times its sign.
 #[inline(always)]

@@ -30,9 +30,11 @@ macro_rules! intrinsic {
     };
 }
 
+pub mod columns;
 pub mod global;
 pub mod integer;
 pub mod lanes;
+pub mod matrix;
 pub mod shared;
 pub mod thread;
 pub mod warp;

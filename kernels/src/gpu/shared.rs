@@ -84,6 +84,28 @@ impl<const WORDS: usize> Words<WORDS> {
         }
     }
 
+    /// Words `2 * index` and `2 * index + 1`, or zeros if there are none. The first word's offset is a multiple of 2.
+    #[inline(always)]
+    pub fn get2(self, index: u32) -> [u32; 2] {
+        if (index as usize) < WORDS / 2 {
+            let address = self.address + 8 * index;
+            gpu_only!((address), {
+                let (a, b): (u32, u32);
+                // SAFETY: the words belong to the memory that `at` was promised, and are aligned as in `get4`.
+                unsafe {
+                    core::arch::asm!(
+                        "ld.shared.v2.b32 {{{}, {}}}, [{}];",
+                        out(reg32) a, out(reg32) b, in(reg32) address,
+                        options(pure, readonly, nostack)
+                    );
+                }
+                [a, b]
+            })
+        } else {
+            [0; 2]
+        }
+    }
+
     /// Words `4 * index` to `4 * index + 3`, or zeros if there are none.
     #[inline(always)]
     pub fn get4(self, index: u32) -> [u32; 4] {
