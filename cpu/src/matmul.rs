@@ -51,6 +51,10 @@ pub struct Workspace {
     runs: Vec<gemm::Activations>,
     products: Vec<f32>,
     tiles: Vec<gemm::Products>,
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) activation_tiles: Vec<crate::isa::ActivationTiles>,
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) lines: Vec<crate::isa::Line>,
 }
 
 impl Workspace {
@@ -70,8 +74,8 @@ pub(crate) fn grown<T: Clone>(buffer: &mut Vec<T>, length: usize, zero: T) -> &m
 
 /// Multiplies x, m rows of k activations, by n rows of k `weights`, and writes the m rows of n products to y.
 ///
-/// Activations are rounded to int8, 32 at a time
-/// ([`ActivationBlock`](warpdot_formats::ActivationBlock)). Threads come from rayon's current pool; the result
+/// Activations are rounded to int8, 32 at a time ([`ActivationBlock`](warpdot_formats::ActivationBlock)), or, by
+/// [`Numerics::Fast`] alone, they and the weights to `bf16`. Threads come from rayon's current pool; the result
 /// does not depend on their number.
 ///
 /// # Errors
@@ -263,20 +267,26 @@ impl FormatVisitor for Compute<'_> {
             }
             Matrix::Packed(matrix) => matrix.weights(),
         };
-        isa.visit(Multiply { routine, workspace, problem, weights, x, y, epilogue });
+        let multiply = Multiply { routine, workspace, problem, weights, x, y, epilogue };
+        match (routine, isa) {
+            #[cfg(target_arch = "x86_64")]
+            (Routine::Tiles, Isa::Amx(amx)) => multiply.tiles(amx),
+            (Routine::Tiles, _) => return Err(Error::NoTiles { isa: isa.name() }),
+            (Routine::Gemv | Routine::Gemm, _) => isa.visit(multiply),
+        }
         Ok(())
     }
 }
 
 /// A product of weights of a format.
-struct Multiply<'a, F> {
+pub(crate) struct Multiply<'a, F> {
     routine: Routine,
-    workspace: &'a mut Workspace,
-    problem: Problem,
-    weights: Weights<'a, F>,
-    x: Tensor<'a>,
-    y: TensorMut<'a>,
-    epilogue: Epilogue<'a>,
+    pub(crate) workspace: &'a mut Workspace,
+    pub(crate) problem: Problem,
+    pub(crate) weights: Weights<'a, F>,
+    pub(crate) x: Tensor<'a>,
+    pub(crate) y: TensorMut<'a>,
+    pub(crate) epilogue: Epilogue<'a>,
 }
 
 impl<F: Format> IsaVisitor for Multiply<'_, F> {
@@ -285,14 +295,14 @@ impl<F: Format> IsaVisitor for Multiply<'_, F> {
     fn visit<I: Lanes>(self, isa: I) {
         match self.routine {
             Routine::Gemv => self.gemv(isa),
-            Routine::Gemm => self.gemm(isa),
+            Routine::Gemm | Routine::Tiles => self.gemm(isa),
         }
     }
 }
 
 impl<F: Format> Multiply<'_, F> {
     /// Whether other threads are not worth waking.
-    fn one_thread(&self) -> bool {
+    pub(crate) fn one_thread(&self) -> bool {
         let Problem { m, n, k } = self.problem;
         m * n * k < SMALL || rayon::current_num_threads() == 1
     }
@@ -400,7 +410,7 @@ fn multiply_strip<I: Lanes, F: Format>(
 
 /// Rows of W in a strip: enough strips to balance the threads' loads, and whole groups, so that no two threads write
 /// to the same cache line of an aligned y.
-fn strip_rows(n: usize) -> usize {
+pub(crate) fn strip_rows(n: usize) -> usize {
     const STRIPS_PER_THREAD: usize = 8;
     n.div_ceil(rayon::current_num_threads() * STRIPS_PER_THREAD).next_multiple_of(ROWS)
 }

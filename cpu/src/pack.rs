@@ -6,6 +6,8 @@
 //! read in order, and every line is aligned. Not a bit is changed, and none is added unless the blocks of a row are too
 //! few to fill the last of these lines.
 
+use std::ops::Range;
+
 use warpdot_formats::{Format, FormatVisitor, GgmlType};
 
 use crate::bytes::{blocks_of_bytes, expect_length};
@@ -60,6 +62,13 @@ impl<'a> Packed<'a> {
         self.lines.len() / lines * blocks + rest.saturating_sub(odd_lines::<F>()) / F::LAYOUT.words
     }
 
+    /// The blocks of `range`, which starts with a chunk.
+    #[inline(always)]
+    fn part<F: Format>(self, range: Range<usize>) -> Self {
+        debug_assert!(range.start.is_multiple_of(chunk::<F>().blocks));
+        Self { lines: &self.lines[lines::<F>(range.start)..lines::<F>(range.end)], ..self }
+    }
+
     /// The lines of the words of the blocks that are number `index` of their rows, and their odd fields.
     #[inline(always)]
     pub(crate) fn block<I, F: Format>(self, isa: I, index: usize) -> BlocksOfRows<'a, I> {
@@ -102,22 +111,23 @@ pub(crate) enum Group<'a, F> {
 }
 
 impl<F: Format> Group<'_, F> {
-    /// Calls `work` with packed blocks of the rows, `row_blocks` each, a few at a time or all of them, and the number
-    /// of the first one.
+    /// Calls `work` with packed blocks of the rows, which have `row_blocks` each, a few at a time or all of them, and the
+    /// number of the first one. Only those of `range` count, which starts with a chunk.
     #[inline(always)]
     pub(crate) fn for_each_part<I: Lanes>(
         self,
         isa: I,
         row_blocks: usize,
+        range: Range<usize>,
         mut work: impl FnMut(usize, Packed<'_>),
     ) {
         match self {
-            Self::Packed(packed) => work(0, packed),
+            Self::Packed(packed) => work(range.start, packed.part::<F>(range)),
             Self::Rows(blocks) => {
                 let at_once = const { LINES / chunk::<F>().lines * chunk::<F>().blocks };
                 let mut buffer = [RowWords([0; ROWS]); LINES];
-                for first in (0..row_blocks).step_by(at_once) {
-                    let lines = &mut buffer[..lines::<F>(at_once.min(row_blocks - first))];
+                for first in range.clone().step_by(at_once) {
+                    let lines = &mut buffer[..lines::<F>(at_once.min(range.end - first))];
                     isa.vectorize(
                         #[inline(always)]
                         || pack(isa, blocks, row_blocks, first, lines),

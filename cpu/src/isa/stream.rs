@@ -6,9 +6,14 @@ use super::{HALF, Simd};
 use crate::dequantize::{Float, Kind};
 
 /// A cache line.
-#[derive(Clone, Copy, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub(crate) struct Line(pub(crate) [u8; 64]);
+
+#[cfg(target_arch = "x86_64")]
+impl Line {
+    pub(crate) const ZERO: Self = Self([0; _]);
+}
 
 /// Leave to store past the caches, until a fence.
 pub(crate) struct Streaming<I: Simd> {
