@@ -11,6 +11,8 @@ use std::ops::Range;
 use warpdot_formats::{Format, FormatVisitor, GgmlType};
 
 use crate::bytes::{blocks_of_bytes, expect_length};
+#[cfg(target_arch = "x86_64")]
+use crate::isa::Vectorize;
 use crate::isa::{BlocksOfRows, Isa, IsaVisitor, Lanes, ROWS, RowWords};
 use crate::memory::PackedLines;
 use crate::parallel::for_each_chunk;
@@ -134,6 +136,18 @@ impl<F: Format> Group<'_, F> {
                     );
                     work(first, Packed { lines, ahead: 0 });
                 }
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl<F: Format> Group<'_, F> {
+    /// Fetches part number `part` of `parts` of packed blocks from memory. What is not packed is fetched when it is.
+    pub(crate) fn fetch(self, isa: impl Vectorize, blocks: Range<usize>, part: usize, parts: usize) {
+        if let Self::Packed(packed) = self {
+            for line in packed.part::<F>(blocks).lines.iter().skip(part).step_by(parts) {
+                isa.prefetch(std::ptr::from_ref(line).cast());
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::epilogue::store_rows;
 use crate::gemv::Run;
 use crate::isa::{ActivationTiles, Amx, Avx512Vnni, Line, ROWS, SIDE, Vectorize, WeightTiles};
 use crate::matmul::{Multiply, grown, strip_rows};
-use crate::pack::{Packed, Weights};
+use crate::pack::{Group, Packed, Weights};
 use crate::parallel::for_each_chunk;
 use crate::tensor::Tensor;
 
@@ -44,7 +44,12 @@ struct Panel<'a> {
 impl Panel<'_> {
     /// The runs of each slice.
     fn slices(self) -> impl Iterator<Item = Range<usize>> {
-        (0..self.runs).step_by(SLICE).map(move |first| first..self.runs.min(first + SLICE))
+        (0..self.runs).step_by(SLICE).map(move |first| self.slice(first))
+    }
+
+    /// The runs of the slice that starts with run `first`; none at the end.
+    fn slice(self, first: usize) -> Range<usize> {
+        first..self.runs.min(first + SLICE)
     }
 
     /// Some runs of a side.
@@ -84,11 +89,12 @@ impl<F: Format> Multiply<'_, F> {
         let at_once_strips = if one_thread { width } else { 1 };
         for_each_chunk(products, rows * lines_of(strip), at_once_strips, &|index, products| {
             let first = index * strip / ROWS;
-            multiply_strip(amx, panel, products, &|side, runs, unpacked| {
-                let first = first + side * (SIDE / ROWS);
-                let groups = first..(first + SIDE / ROWS).min(problem.n.div_ceil(ROWS));
-                unpack(amx, &weights, groups, runs, unpacked);
-            });
+            multiply_strip(
+                amx,
+                panel,
+                products,
+                &StripOf { amx, weights, first, end: problem.n.div_ceil(ROWS) },
+            );
         });
 
         let products = &*products;
@@ -119,11 +125,17 @@ fn round(amx: Amx, x: Tensor, first: usize, column: usize, tiles: &mut [Activati
     );
 }
 
-/// Makes the weights of some runs of a side of a strip.
-type Unpack<'a> = &'a dyn Fn(usize, Range<usize>, &mut [WeightTiles]);
+/// Rows of W in sides.
+trait Strip {
+    /// Makes the weights of some runs of a side.
+    fn unpack(&self, side: usize, runs: &Range<usize>, to: &mut [WeightTiles]);
+
+    /// Fetches a part of what [`unpack`](Self::unpack) will read from memory, number `part` of `parts`.
+    fn fetch(&self, side: usize, runs: &Range<usize>, part: usize, parts: usize);
+}
 
 /// Multiplies a strip of W by all of X.
-fn multiply_strip(amx: Amx, panel: Panel, products: &mut [Line], unpack: Unpack) {
+fn multiply_strip(amx: Amx, panel: Panel, products: &mut [Line], strip: &dyn Strip) {
     let width = products.len() / (panel.sides * SIDE);
     let mut unpacked = [WeightTiles::ZERO; SLICE];
     amx.with_tiles(|tiles| {
@@ -131,8 +143,15 @@ fn multiply_strip(amx: Amx, panel: Panel, products: &mut [Line], unpack: Unpack)
             for runs in panel.slices() {
                 let unpacked = &mut unpacked[..runs.len()];
                 for of_weights in 0..width / SIDE_LINES {
-                    unpack(of_weights, runs.clone(), unpacked);
+                    strip.unpack(of_weights, &runs, unpacked);
+                    let (next, next_runs) = if of_weights + 1 < width / SIDE_LINES {
+                        (of_weights + 1, runs.clone())
+                    } else {
+                        (0, panel.slice(runs.end))
+                    };
                     for side in sides.clone() {
+                        // All at once would be more than can be under way.
+                        strip.fetch(next, &next_runs, side - sides.start, sides.len());
                         let products = &mut products[side * SIDE * width + of_weights * SIDE_LINES..];
                         tiles.multiply(panel.side(side, &runs), unpacked, products, width, runs.start > 0);
                     }
@@ -142,24 +161,47 @@ fn multiply_strip(amx: Amx, panel: Panel, products: &mut [Line], unpack: Unpack)
     });
 }
 
-/// Unpacks some runs of one or two groups of rows of W. Without the second one its tiles stay as they are.
-fn unpack<F: Format>(
+/// A strip of weights of a format.
+struct StripOf<'a, F> {
     amx: Amx,
-    weights: &Weights<F>,
-    groups: Range<usize>,
-    runs: Range<usize>,
-    to: &mut [WeightTiles],
-) {
-    let isa = Avx512Vnni::from(amx);
-    let blocks = runs.start / F::RUNS..runs.end / F::RUNS;
-    for (tile, group) in groups.enumerate() {
-        weights.group(group).for_each_part(isa, weights.row_blocks(), blocks.clone(), |first, part| {
-            let to = &mut to[first * F::RUNS - runs.start..];
-            amx.vectorize(
-                #[inline(always)]
-                || unpack_part::<F>(amx, part, tile, to),
-            );
-        });
+    weights: Weights<'a, F>,
+    /// The first group.
+    first: usize,
+    /// The end of all groups of W.
+    end: usize,
+}
+
+impl<'a, F: Format> StripOf<'a, F> {
+    /// The one or two groups of a side, if it is there.
+    fn groups(&self, side: usize) -> impl Iterator<Item = Group<'a, F>> {
+        let first = self.first + side * (SIDE / ROWS);
+        (first..self.end.min(first + SIDE / ROWS)).map(|group| self.weights.group(group))
+    }
+
+    fn blocks(runs: &Range<usize>) -> Range<usize> {
+        runs.start / F::RUNS..runs.end / F::RUNS
+    }
+}
+
+impl<F: Format> Strip for StripOf<'_, F> {
+    /// Without a second group its tiles stay as they are.
+    fn unpack(&self, side: usize, runs: &Range<usize>, to: &mut [WeightTiles]) {
+        let (amx, row_blocks) = (self.amx, self.weights.row_blocks());
+        for (tile, group) in self.groups(side).enumerate() {
+            group.for_each_part(Avx512Vnni::from(amx), row_blocks, Self::blocks(runs), |first, part| {
+                let to = &mut to[first * F::RUNS - runs.start..];
+                amx.vectorize(
+                    #[inline(always)]
+                    || unpack_part::<F>(amx, part, tile, to),
+                );
+            });
+        }
+    }
+
+    fn fetch(&self, side: usize, runs: &Range<usize>, part: usize, parts: usize) {
+        for group in self.groups(side).take_while(|_| !runs.is_empty()) {
+            group.fetch(self.amx, Self::blocks(runs), part, parts);
+        }
     }
 }
 

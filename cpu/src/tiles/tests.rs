@@ -37,11 +37,22 @@ fn blocks<F: Format>(weights: &[f32]) -> Vec<F> {
     weights.chunks_exact(F::WEIGHTS).map(F::quantize).collect()
 }
 
-/// Blocks of random weights. A few are made, which takes long enough, and repeated; a prime number for most formats, so
-/// that rows differ.
-fn random_blocks<F: Format>(numbers: impl Fn(u64, usize) -> Vec<f32>, count: usize) -> Vec<F> {
-    let few = blocks(&numbers(1, 4096 + F::WEIGHTS));
-    few.into_iter().cycle().take(count / F::WEIGHTS).collect()
+/// Random numbers, drawn once for all formats, which takes long enough.
+struct Random {
+    weights: Vec<f32>,
+    x: Vec<f32>,
+}
+
+impl Random {
+    fn new(numbers: impl Fn(u64, usize) -> Vec<f32>, x: usize) -> Self {
+        Self { weights: numbers(1, 4096 + 256), x: numbers(3, x) }
+    }
+
+    /// Blocks of the weights, repeated; they are a prime number in most formats, so that rows differ.
+    fn blocks<F: Format>(&self, count: usize) -> Vec<F> {
+        let few: Vec<F> = blocks(&self.weights[..4096 + F::WEIGHTS]);
+        few.into_iter().cycle().take(count / F::WEIGHTS).collect()
+    }
 }
 
 fn in_pool<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
@@ -98,18 +109,18 @@ fn rounded_weights<F: Format>(weights: &[F]) -> Vec<f64> {
     runs.flat_map(of_run).collect()
 }
 
-struct ProductOfRoundedOperands(Kernel);
+struct ProductOfRoundedOperands<'a>(Kernel, &'a Random);
 
-impl FormatVisitor for ProductOfRoundedOperands {
+impl FormatVisitor for ProductOfRoundedOperands<'_> {
     type Output = ();
 
     /// All that remains is rounding of sums in `f32`.
     fn visit<F: Format>(self) {
         for (m, n, k) in [(1, 1, F::WEIGHTS), (33, 17, 512 + F::WEIGHTS), (16, 81, 1024)] {
             let problem = Problem { m, n, k };
-            let (w, x) = (random_blocks::<F>(normal, n * k), normal(2, m * k));
+            let (w, x) = (self.1.blocks::<F>(n * k), &self.1.x[..m * k]);
             let rounded_x: Vec<f64> = x.iter().map(|x| bf16::from_f32(*x).to_f64()).collect();
-            let found = run(self.0, problem, &w, &x);
+            let found = run(self.0, problem, &w, x);
             for (i, (found, (exact, magnitudes))) in
                 found.iter().zip(exact(problem, &rounded_weights(&w), &rounded_x)).enumerate()
             {
@@ -124,36 +135,36 @@ impl FormatVisitor for ProductOfRoundedOperands {
 #[test]
 fn products_are_those_of_rounded_operands() {
     let Some(kernel) = kernel() else { return };
-    GgmlType::ALL.iter().for_each(|ty| ty.visit(ProductOfRoundedOperands(kernel)));
+    let random = Random::new(normal, 33 * 1024);
+    GgmlType::ALL.iter().for_each(|ty| ty.visit(ProductOfRoundedOperands(kernel, &random)));
 }
 
-struct Error(Kernel);
+struct Error<'a>(Kernel, &'a Random);
 
-impl FormatVisitor for Error {
-    type Output = [f64; 2];
+impl FormatVisitor for Error<'_> {
+    type Output = f64;
 
-    /// The mean squared error, relative to products of the dequantized weights, for two distributions.
-    fn visit<F: Format>(self) -> [f64; 2] {
+    /// The mean squared error, relative to products of the dequantized weights.
+    fn visit<F: Format>(self) -> f64 {
         let problem = Problem { m: 32, n: 32, k: 1024 };
-        [normal, student].map(|numbers| {
-            let (w, x) = (random_blocks::<F>(numbers, 32 * 1024), numbers(3, 32 * 1024));
-            let mut dequantized = vec![0.0; 32 * 1024];
-            for (block, out) in w.iter().zip(dequantized.chunks_exact_mut(F::WEIGHTS)) {
-                block.dequantize(out);
-            }
-            let found = run(self.0, problem, &w, &x);
-            let exact = exact(problem, &widened(&dequantized), &widened(&x));
-            let errors = found.iter().zip(&exact).map(|(found, exact)| (f64::from(*found) - exact.0).powi(2));
-            errors.sum::<f64>() / exact.iter().map(|exact| exact.0 * exact.0).sum::<f64>()
-        })
+        let (w, x) = (self.1.blocks::<F>(32 * 1024), &self.1.x);
+        let mut dequantized = vec![0.0; 32 * 1024];
+        for (block, out) in w.iter().zip(dequantized.chunks_exact_mut(F::WEIGHTS)) {
+            block.dequantize(out);
+        }
+        let found = run(self.0, problem, &w, x);
+        let exact = exact(problem, &widened(&dequantized), &widened(x));
+        let errors = found.iter().zip(&exact).map(|(found, exact)| (f64::from(*found) - exact.0).powi(2));
+        errors.sum::<f64>() / exact.iter().map(|exact| exact.0 * exact.0).sum::<f64>()
     }
 }
 
 #[test]
 fn operands_are_rounded_once() {
     let Some(kernel) = kernel() else { return };
-    for ty in GgmlType::ALL {
-        for error in ty.visit(Error(kernel)) {
+    for random in [Random::new(normal, 32 * 1024), Random::new(student, 32 * 1024)] {
+        for ty in GgmlType::ALL {
+            let error = ty.visit(Error(kernel, &random));
             assert!((1e-7..1e-5).contains(&error), "{ty}: the relative mean squared error is {error:e}");
         }
     }
