@@ -51,6 +51,8 @@ pub use peak::ProductPeak;
 pub(crate) use peak::sum_of_words;
 pub use portable::Portable;
 pub(crate) use simd::{HALF, OCTET, Scales, Simd, Unpacked, Vectorize, octet_blocks, padded_octet, run_of};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use stream::Line;
 pub(crate) use stream::{Streaming, streaming};
 
 use crate::Error;
