@@ -4,7 +4,8 @@ use warpdot_formats::{GgmlType, Numerics};
 
 use crate::{Isa, Problem};
 
-/// Rows of activations from which tiles are chosen. To make weights `bf16` takes about as long as 20 rows by int8.
+/// Rows of activations from which tiles are chosen: as many as they hold. To make weights `bf16` takes about as long as
+/// ten rows by int8.
 const TILES_FROM: usize = 32;
 
 /// How the work is cut into tiles.

@@ -72,7 +72,7 @@ impl<F: Format> Multiply<'_, F> {
         let (runs, sides) = (problem.k / RUN, problem.m.div_ceil(SIDE));
         let width = problem.n.next_multiple_of(SIDE);
         let strip = if one_thread { width } else { strip_rows(problem.n).next_multiple_of(SIDE) }.min(STRIP);
-        let at_once = if one_thread { problem.m } else { 1 };
+        let at_once = if one_thread { usize::MAX } else { 1 };
 
         let tiles = grown(&mut workspace.activation_tiles, sides * runs, ActivationTiles::ZERO);
         for_each_chunk(tiles, sides * SLICE, at_once, &|slice, tiles| {
@@ -86,15 +86,10 @@ impl<F: Format> Multiply<'_, F> {
         let rows = sides * SIDE;
         let lines_of = |columns: usize| columns * SIDE_LINES / SIDE;
         let products = grown(&mut workspace.lines, rows * lines_of(width), Line::ZERO);
-        let at_once_strips = if one_thread { width } else { 1 };
-        for_each_chunk(products, rows * lines_of(strip), at_once_strips, &|index, products| {
+        for_each_chunk(products, rows * lines_of(strip), at_once, &|index, products| {
             let first = index * strip / ROWS;
-            multiply_strip(
-                amx,
-                panel,
-                products,
-                &StripOf { amx, weights, first, end: problem.n.div_ceil(ROWS) },
-            );
+            let strip = StripOf { amx, weights, first, end: problem.n.div_ceil(ROWS) };
+            multiply_strip(amx, panel, products, &strip);
         });
 
         let products = &*products;
@@ -179,6 +174,7 @@ impl<'a, F: Format> StripOf<'a, F> {
     }
 
     fn blocks(runs: &Range<usize>) -> Range<usize> {
+        const { assert!(SLICE.is_multiple_of(F::RUNS), "slices must not end within a block") };
         runs.start / F::RUNS..runs.end / F::RUNS
     }
 }
