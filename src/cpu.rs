@@ -1,11 +1,12 @@
 //! The CPU as a device.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
-use warpdot_cpu::{Isa, Kernel, Matrix, PackedMatrix, Problem, Product, Routine, Workspace};
+use warpdot_cpu::{Experts, Isa, Kernel, Matrix, PackedMatrix, Problem, Product, Routine, Workspace};
 use warpdot_formats::{GgmlType, Numerics};
 
 use crate::device::Shape;
@@ -73,10 +74,48 @@ enum Weights {
 }
 
 impl CpuMatrix {
-    /// Computes a product and returns the time.
-    pub(crate) fn compute(&self, operation: Operation, product: Product) -> Result<Duration, Error> {
-        let kernel = Kernel { isa: self.cpu.isa, routine: routine(operation) };
-        let weights = match &self.weights {
+    /// Computes a product with a range of the rows, and returns the time.
+    pub(crate) fn compute(
+        &self,
+        operation: Operation,
+        rows: Range<usize>,
+        product: Product,
+    ) -> Result<Duration, Error> {
+        let (kernel, weights) = (self.kernel(operation), self.matrix().range(rows)?);
+        self.timed(|workspace| kernel.compute(workspace, weights, product))
+    }
+
+    /// Computes a product with the rows `ids` of a range.
+    pub(crate) fn dot(&self, rows: Range<usize>, ids: &[u32], product: Product) -> Result<(), Error> {
+        let weights = self.matrix().range(rows)?.gather(ids)?;
+        let problem = Problem { m: product.x.rows(), n: ids.len(), k: weights.columns() };
+        let kernel = Kernel::choose(self.cpu.isa, Numerics::default(), problem);
+        self.timed(|workspace| kernel.compute(workspace, weights, product)).map(|_| ())
+    }
+
+    /// Computes a product with experts, `count` in a range of the rows, by the kernels that suit the numbers of rows
+    /// that chose them, or by that of an operation. Returns the time.
+    pub(crate) fn experts(
+        &self,
+        numerics: Numerics,
+        operation: Option<Operation>,
+        rows: Range<usize>,
+        (count, ids): (usize, &[u32]),
+        product: Product,
+    ) -> Result<Duration, Error> {
+        let experts = Experts::new(self.matrix().range(rows)?, count, ids)?;
+        self.timed(|workspace| match operation {
+            Some(operation) => experts.compute_with(self.kernel(operation), workspace, product),
+            None => experts.compute(self.cpu.isa, numerics, workspace, product),
+        })
+    }
+
+    fn kernel(&self, operation: Operation) -> Kernel {
+        Kernel { isa: self.cpu.isa, routine: routine(operation) }
+    }
+
+    fn matrix(&self) -> Matrix<'_> {
+        match &self.weights {
             Weights::Packed(weights) => Matrix::Packed(weights),
             Weights::Blocks(weights) => Matrix::Blocks {
                 ty: weights.ty(),
@@ -84,20 +123,26 @@ impl CpuMatrix {
                 k: weights.columns(),
                 bytes: weights.bytes(),
             },
-        };
+        }
+    }
+
+    fn timed(
+        &self,
+        compute: impl FnOnce(&mut Workspace) -> Result<(), warpdot_cpu::Error>,
+    ) -> Result<Duration, Error> {
         let mut workspace = self.cpu.workspaces().pop().unwrap_or_default();
         let start = Instant::now();
-        let result = kernel.compute(&mut workspace, weights, product);
+        let result = compute(&mut workspace);
         let time = start.elapsed();
         self.cpu.workspaces().push(workspace);
         result?;
         Ok(time)
     }
 
-    /// Writes rows `ids`, all of which there are, to `out`, which has k numbers for each.
-    pub(crate) fn rows(&self, shape: Shape, ids: &[u32], out: &mut [f32]) -> Result<(), Error> {
+    /// Writes rows `ids`, all of which there are, counted from `first`, to `out`, which has k numbers for each.
+    pub(crate) fn rows(&self, first: usize, shape: Shape, ids: &[u32], out: &mut [f32]) -> Result<(), Error> {
         let packed = match &self.weights {
-            Weights::Blocks(weights) => return weights.dequantize_rows(ids, out),
+            Weights::Blocks(weights) => return weights.dequantize_rows(first, ids, out),
             Weights::Packed(packed) => packed,
         };
         let bytes = QuantizedMatrix::byte_len(packed.ty(), 1, shape.k)?;
@@ -105,7 +150,7 @@ impl CpuMatrix {
         rows.try_for_each_init(
             || AlignedBytes::zeroed(bytes),
             |row, (&id, out)| {
-                packed.row(id as usize, row.as_mut())?;
+                packed.row(first + id as usize, row.as_mut())?;
                 Ok(warpdot_cpu::dequantize_bytes(self.cpu.isa, packed.ty(), row.as_ref(), out)?)
             },
         )

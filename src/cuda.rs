@@ -47,10 +47,11 @@ mod matrix;
 mod packed;
 mod product;
 
-pub use experts::Experts;
+pub use crate::Experts;
 pub use product::{Epilogue, Product, Tensor, Workspace};
 pub use warpdot_host::{Buffer, CUcontext, CUdeviceptr, CUstream, Context, Event, Stream};
 
 pub(crate) use device::Cuda;
+pub(crate) use kernels::LoadedKernel;
 pub(crate) use matrix::CudaMatrix;
 pub(crate) use packed::packed_bytes;

@@ -1,6 +1,8 @@
 //! Devices, and matrices that were uploaded to them.
 
 use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use warpdot_cpu::{PackedMatrix, Product, Tensor, TensorMut};
@@ -109,9 +111,9 @@ impl Device {
     /// If the device's memory does not suffice, or its driver fails.
     pub fn upload(&self, matrix: &QuantizedMatrix) -> Result<DeviceMatrix, Error> {
         let weights = match &self.0 {
-            Backend::Cpu(cpu) => Weights::Cpu(cpu.pack(matrix)?),
+            Backend::Cpu(cpu) => Weights::Cpu(Arc::new(cpu.pack(matrix)?)),
             #[cfg(feature = "cuda")]
-            Backend::Cuda(cuda) => Weights::Cuda(CudaMatrix::upload(cuda, matrix)?),
+            Backend::Cuda(cuda) => Weights::Cuda(Arc::new(CudaMatrix::upload(cuda, matrix)?)),
         };
         Ok(self.matrix(matrix, weights))
     }
@@ -123,7 +125,7 @@ impl Device {
     /// As [`upload`](Self::upload).
     pub fn share(&self, matrix: &QuantizedMatrix) -> Result<DeviceMatrix, Error> {
         match &self.0 {
-            Backend::Cpu(cpu) => Ok(self.matrix(matrix, Weights::Cpu(cpu.share(matrix)))),
+            Backend::Cpu(cpu) => Ok(self.matrix(matrix, Weights::Cpu(Arc::new(cpu.share(matrix))))),
             #[cfg(feature = "cuda")]
             Backend::Cuda(_) => self.upload(matrix),
         }
@@ -146,6 +148,7 @@ impl Device {
         DeviceMatrix {
             device: self.clone(),
             ty: matrix.ty(),
+            first: 0,
             rows: matrix.rows(),
             columns: matrix.columns(),
             weights,
@@ -186,21 +189,24 @@ pub struct Run {
     pub time: Duration,
 }
 
-/// A matrix W\[n, k\] in the memory of a [`Device`]. `Send` and `Sync`; products by one GPU queue up.
-#[derive(Debug)]
+/// A matrix W\[n, k\] in the memory of a [`Device`]. `Send` and `Sync`; products by one GPU queue up. Clones share the
+/// memory.
+#[derive(Clone, Debug)]
 pub struct DeviceMatrix {
     device: Device,
     ty: GgmlType,
+    /// The first of the weights' rows that belongs to this matrix.
+    first: usize,
     rows: usize,
     columns: usize,
     weights: Weights,
 }
 
-#[derive(Debug)]
-enum Weights {
-    Cpu(CpuMatrix),
+#[derive(Clone, Debug)]
+pub(crate) enum Weights {
+    Cpu(Arc<CpuMatrix>),
     #[cfg(feature = "cuda")]
-    Cuda(CudaMatrix),
+    Cuda(Arc<CudaMatrix>),
 }
 
 /// The sizes of a product Y\[m, n\] = X\[m, k\] · W\[n, k\]ᵀ, none of them zero, and whose product fits a `usize`.
@@ -232,6 +238,41 @@ impl DeviceMatrix {
         self.columns
     }
 
+    /// Some rows of the matrix, as a matrix that shares its memory: the queries of a fused QKV matrix, the gate and the up
+    /// half of a fused pair, the share of one of several machines. Nothing is copied, and products give the bits that
+    /// those rows have in products with the whole.
+    ///
+    /// On the CPU any range will do; of an [uploaded](Device::upload) matrix, one from a multiple of 16 on is quicker.
+    ///
+    /// ```
+    /// use warpdot::{Device, GgmlType, QuantizedMatrix};
+    ///
+    /// let weights: Vec<f32> = (0..48 * 32).map(|i| (i / 32) as f32).collect(); // row i is full of i
+    /// let qkv = QuantizedMatrix::quantize(GgmlType::Q8_0, 48, 32, &weights)?;
+    /// let qkv = Device::cpu().upload(&qkv)?;
+    /// let [q, k, v] = [qkv.slice(0..32)?, qkv.slice(32..40)?, qkv.slice(40..48)?];
+    /// let mut y = [0.0; 8];
+    /// k.matmul(1, &[1.0; 32], &mut y)?;
+    /// assert!((y[0] / 32.0 - 32.0).abs() < 0.2 && (y[7] / 32.0 - 39.0).abs() < 0.2);
+    /// # assert_eq!((q.rows(), v.rows()), (32, 8));
+    /// # Ok::<(), warpdot::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the range is empty or ends after the last row. On a GPU, if it is not that of all rows: its kernels start at the
+    /// first one.
+    pub fn slice(&self, rows: Range<usize>) -> Result<Self, Error> {
+        let Range { start, end } = rows;
+        if start >= end || end > self.rows {
+            return Err(Error::RowRange { start, end, rows: self.rows });
+        }
+        #[cfg(feature = "cuda")]
+        if matches!(self.weights, Weights::Cuda(_)) && end - start < self.rows {
+            return Err(Error::NotSliced { start, end, rows: self.rows, device: self.device.id() });
+        }
+        Ok(Self { first: self.first + start, rows: end - start, ..self.clone() })
+    }
+
     /// Computes Y\[m, n\] = X\[m, k\] · W\[n, k\]ᵀ, all of them row-major, with the default [`Options`].
     ///
     /// # Errors
@@ -260,7 +301,8 @@ impl DeviceMatrix {
         let time = match &self.weights {
             Weights::Cpu(weights) => {
                 let (Shape { m, n, k }, operation) = (shape, kernel.operation());
-                weights.compute(operation, Product::new(Tensor::new(x, m, k)?, TensorMut::new(y, m, n)?))?
+                let product = Product::new(Tensor::new(x, m, k)?, TensorMut::new(y, m, n)?);
+                weights.compute(operation, self.range(), product)?
             }
             #[cfg(feature = "cuda")]
             Weights::Cuda(weights) => weights.matmul(kernel.operation(), shape, x, y)?,
@@ -278,7 +320,7 @@ impl DeviceMatrix {
         match &self.weights {
             Weights::Cpu(weights) => {
                 let kernel = self.choose(options, product.x.rows())?;
-                let time = weights.compute(kernel.operation(), product)?;
+                let time = weights.compute(kernel.operation(), self.range(), product)?;
                 Ok(Run { kernel, time })
             }
             #[cfg(feature = "cuda")]
@@ -304,18 +346,84 @@ impl DeviceMatrix {
     pub fn get_rows(&self, ids: &[u32], out: &mut [f32]) -> Result<(), Error> {
         let shape = Shape { m: ids.len(), n: self.rows, k: self.columns };
         let Shape { m, n, k } = shape;
-        if let Some(&id) = ids.iter().find(|&&id| id as usize >= n) {
-            return Err(Error::NoSuchRow { row: id as usize, rows: n });
-        }
+        self.check_ids(ids)?;
         expect_length("out (ids * k)", m.checked_mul(k).ok_or(Error::Overflow { m, n, k })?, out.len())?;
         if ids.is_empty() {
             return Ok(());
         }
         match &self.weights {
-            Weights::Cpu(weights) => weights.rows(shape, ids, out),
+            Weights::Cpu(weights) => weights.rows(self.first, shape, ids, out),
             #[cfg(feature = "cuda")]
             Weights::Cuda(weights) => weights.rows(shape, ids, out),
         }
+    }
+
+    /// Computes the dot products of the rows `ids` of W\[n, k\] with each of m queries `x`\[m, k\], and writes them to
+    /// `out`\[m, ids\]: what a search does that compares a query with candidates, or with all rows. Rows may come in any
+    /// order and more than once. The bits are those of [`matmul`](Self::matmul).
+    ///
+    /// The CPU reads the candidates alone. Candidates from here and there are quicker in a [shared](Device::share)
+    /// matrix; of an [uploaded](Device::upload) one, sixteen in a row from a multiple of 16 on are as quick as in a
+    /// product. A GPU multiplies by all rows and keeps the candidates.
+    ///
+    /// ```
+    /// use warpdot::{Device, GgmlType, QuantizedMatrix};
+    ///
+    /// let vectors: Vec<f32> = (0..100 * 64).map(|i| (i as f32 * 0.7).sin()).collect();
+    /// let base = Device::cpu().share(&QuantizedMatrix::quantize(GgmlType::Q8_0, 100, 64, &vectors)?)?;
+    /// let (query, candidates) = (&vectors[42 * 64..][..64], [7, 42, 99]);
+    /// let mut scores = [0.0; 3];
+    /// base.dot(&candidates, query, &mut scores)?;
+    /// assert!(scores[1] > scores[0] && scores[1] > scores[2]);
+    /// # Ok::<(), warpdot::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If an id is not below n, `x` is not a whole number of rows or empty, `out` does not have a number for each of them
+    /// and each id, or the device fails.
+    pub fn dot(&self, ids: &[u32], x: &[f32], out: &mut [f32]) -> Result<(), Error> {
+        let k = self.columns;
+        self.check_ids(ids)?;
+        expect_length("x (m * k)", x.len().next_multiple_of(k).max(k), x.len())?;
+        let (m, n) = (x.len() / k, ids.len());
+        let outputs = m.checked_mul(n).ok_or(Error::Overflow { m, n, k })?;
+        expect_length("out (m * ids)", outputs, out.len())?;
+        if ids.is_empty() {
+            return Ok(());
+        }
+        match &self.weights {
+            Weights::Cpu(weights) => {
+                let product = Product::new(Tensor::new(x, m, k)?, TensorMut::new(out, m, n)?);
+                weights.dot(self.range(), ids, product)
+            }
+            #[cfg(feature = "cuda")]
+            Weights::Cuda(_) => {
+                let mut products = vec![0.0; m * self.rows];
+                self.matmul(m, x, &mut products)?;
+                for (out, products) in out.chunks_exact_mut(n).zip(products.chunks_exact(self.rows)) {
+                    for (out, &id) in out.iter_mut().zip(ids) {
+                        *out = products[id as usize];
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn check_ids(&self, ids: &[u32]) -> Result<(), Error> {
+        match ids.iter().find(|&&id| id as usize >= self.rows) {
+            Some(&id) => Err(Error::NoSuchRow { row: id as usize, rows: self.rows }),
+            None => Ok(()),
+        }
+    }
+
+    /// The rows of the weights that are this matrix's.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.first..self.first + self.rows
+    }
+
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.weights
     }
 
     /// The shape of a product with `m` rows of X, if there can be one.

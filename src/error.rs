@@ -73,6 +73,33 @@ pub enum Error {
         rows: usize,
     },
 
+    /// A range is not one of a matrix's rows.
+    #[error("there are no rows {start}..{end}: expected some of the matrix's 0..{rows}")]
+    RowRange {
+        /// The first row asked for.
+        start: usize,
+        /// The row after the last.
+        end: usize,
+        /// Rows in the matrix.
+        rows: usize,
+    },
+
+    /// No kernel of the device multiplies by some rows of a matrix alone.
+    #[error(
+        "rows {start}..{end} cannot be multiplied alone on {device}: expected all rows, 0..{rows}, as its kernels start \
+         at the first one"
+    )]
+    NotSliced {
+        /// The first row asked for.
+        start: usize,
+        /// The row after the last.
+        end: usize,
+        /// Rows in the matrix.
+        rows: usize,
+        /// The device's id.
+        device: String,
+    },
+
     /// A weight to be quantized is NaN or infinite.
     #[error("the weight in row {row}, column {column} is {value}: only finite weights can be quantized")]
     NonFiniteWeight {
@@ -233,6 +260,17 @@ pub enum Error {
         /// Rows of the matrix.
         n: usize,
         /// The number of experts given.
+        count: usize,
+    },
+
+    /// A row chose an expert that does not exist.
+    #[error("row {row} of y has expert {expert}: there are {count} experts, counted from 0")]
+    NoSuchExpert {
+        /// The row of Y.
+        row: usize,
+        /// The expert.
+        expert: u32,
+        /// How many there are.
         count: usize,
     },
 

@@ -11,6 +11,7 @@ mod cpu;
 pub mod cuda;
 mod device;
 mod error;
+mod experts;
 pub mod import;
 mod kernel;
 mod matrix;
@@ -19,6 +20,7 @@ pub mod ptx;
 
 pub use device::{Device, DeviceMatrix, Options, Run};
 pub use error::Error;
+pub use experts::Experts;
 pub use kernel::{KernelId, Operation};
 pub use matrix::QuantizedMatrix;
 pub use warpdot_cpu::{Activation, Epilogue, Float, Isa, Numbers, NumbersMut, Product, Tensor, TensorMut};

@@ -154,10 +154,10 @@ impl QuantizedMatrix {
 }
 
 impl QuantizedMatrix {
-    /// Writes rows `ids` to `out`, in parallel; lengths and ids have been checked.
-    pub(crate) fn dequantize_rows(&self, ids: &[u32], out: &mut [f32]) -> Result<(), Error> {
+    /// Writes rows `ids`, counted from `first`, to `out`, in parallel; lengths and ids have been checked.
+    pub(crate) fn dequantize_rows(&self, first: usize, ids: &[u32], out: &mut [f32]) -> Result<(), Error> {
         let rows = ids.par_iter().zip(out.par_chunks_exact_mut(self.columns));
-        rows.try_for_each(|(&id, out)| self.dequantize_row(id as usize, out))
+        rows.try_for_each(|(&id, out)| self.dequantize_row(first + id as usize, out))
     }
 }
 

@@ -380,7 +380,11 @@ fn what_does_not_fit_is_named() {
     assert_eq!(unsafe { on_cpu.enqueue(stream.as_raw(), &good) }.expect_err("no GPU").to_string(), refusal);
     assert_eq!(on_cpu.workspace_bytes(1).expect_err("no GPU").to_string(), refusal);
     assert_eq!(cpu.cuda_context().expect_err("no GPU").to_string(), refusal);
-    assert_eq!(on_cpu.into_experts(2).expect_err("no GPU").to_string(), refusal);
+    let experts_there = on_cpu.into_experts(2).expect("3 rows each");
+    assert_eq!(experts_there.workspace_bytes(1).expect_err("no GPU").to_string(), refusal);
+    // SAFETY: it is refused.
+    let refused = unsafe { experts_there.enqueue(stream.as_raw(), 4, &good) };
+    assert_eq!(refused.expect_err("no GPU").to_string(), refusal);
 
     assert_eq!(
         device.upload(&matrix).expect("it fits").into_experts(4).expect_err("6 rows").to_string(),

@@ -36,6 +36,16 @@ impl<const COLUMNS: usize> ActivationRun<COLUMNS> {
             self.sums[half][column] = sum as f32;
         }
     }
+
+    /// Takes a run that was quantized alone.
+    pub(crate) fn copy(&mut self, column: usize, alone: &ActivationRun<1>) {
+        self.codes[column] = alone.codes[0];
+        self.scales[column] = alone.scales[0];
+        for half in 0..2 {
+            self.starts[half][column] = alone.starts[half][0];
+            self.sums[half][column] = alone.sums[half][0];
+        }
+    }
 }
 
 /// What the preparation of activations has to know of the weights.

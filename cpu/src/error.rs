@@ -84,6 +84,46 @@ pub enum Error {
         bytes: usize,
     },
 
+    /// A range is not one of a matrix's rows.
+    #[error("there are no rows {start}..{end}: expected some of the matrix's 0..{rows}")]
+    RowRange {
+        /// The first row asked for.
+        start: usize,
+        /// The row after the last.
+        end: usize,
+        /// The rows of the matrix.
+        rows: usize,
+    },
+
+    /// Experts would have different numbers of rows.
+    #[error("n = {n} rows cannot be divided among {count} experts: expected a number that divides n")]
+    UnevenExperts {
+        /// Rows of the matrix.
+        n: usize,
+        /// The number of experts given.
+        count: usize,
+    },
+
+    /// A row chose an expert that does not exist.
+    #[error("row {row} of y has expert {expert}: there are {count} experts, counted from 0")]
+    NoSuchExpert {
+        /// The row of Y.
+        row: usize,
+        /// The expert.
+        expert: u32,
+        /// How many there are.
+        count: usize,
+    },
+
+    /// Rows of Y do not share rows of X evenly.
+    #[error("y has {y} rows, and x has {x}: expected a multiple of those of x")]
+    UnevenRows {
+        /// Rows of X.
+        x: usize,
+        /// Rows of Y.
+        y: usize,
+    },
+
     /// Bytes that are to be read as blocks start at an odd address.
     #[error("the weights' bytes start at address {address:#x}: blocks of {ty} need an even one")]
     Misaligned {

@@ -15,8 +15,9 @@ use crate::activations::{ActivationRun, Weighing};
 use crate::gemv::{Run, wide};
 use crate::isa::{Lanes, ROWS};
 use crate::matmul::grown;
-use crate::pack::{Packed, Weights};
+use crate::pack::Packed;
 use crate::tensor::Tensor;
+use crate::weights::Weights;
 
 /// Rows of X that pass by together.
 pub(crate) const COLUMNS: usize = 4;
@@ -112,6 +113,21 @@ pub(crate) fn quantize<I: Lanes>(
     );
 }
 
+/// What [`quantize`] would leave, tile after tile, of rows that were quantized one by one, run after run: the `sources`
+/// among them.
+pub(crate) fn gather(rows: &[ActivationRun<1>], sources: &[usize], tiles: &mut [Activations]) {
+    let runs = tiles.len() / sources.len().div_ceil(COLUMNS);
+    for (sources, tile) in sources.chunks(COLUMNS).zip(tiles.chunks_exact_mut(runs)) {
+        Order { runs }.for_each(|place, run| {
+            let mut of_run = Activations::ZERO;
+            for (column, source) in sources.iter().enumerate() {
+                of_run.copy(column, &rows[source * runs + run]);
+            }
+            tile[place] = of_run;
+        });
+    }
+}
+
 /// The products of a vector of rows of weights with a tile of activations.
 pub(crate) type Products = [[f32; ROWS]; COLUMNS];
 
@@ -128,7 +144,7 @@ thread_local! {
 /// them in order.
 pub(crate) fn multiply<I: Lanes, F: Format>(
     isa: I,
-    weights: Weights<F>,
+    weights: &Weights<F>,
     groups: Range<usize>,
     activations: &[Activations],
     products: &mut [Products],
@@ -142,7 +158,7 @@ pub(crate) fn multiply<I: Lanes, F: Format>(
             let vectors = I::VECTORS.min(groups.end - first);
             let unpacked = &mut unpacked[..vectors * runs];
             for (group, unpacked) in (first..).zip(unpacked.chunks_exact_mut(runs)) {
-                weights.group(group).for_each_part(isa, runs / F::RUNS, 0..runs / F::RUNS, |first, part| {
+                weights.group(group).for_each_part(isa, 0..runs / F::RUNS, |first, part| {
                     isa.vectorize(
                         #[inline(always)]
                         || unpack::<I, F>(isa, part, first * F::RUNS, unpacked),

@@ -10,8 +10,9 @@ use warpdot_formats::{Format, RUN, RunScales};
 
 use crate::activations::{ActivationRun, Weighing};
 use crate::isa::{BlocksOfRows, Lanes, ROWS};
-use crate::pack::{Group, Packed};
+use crate::pack::Packed;
 use crate::tensor::Tensor;
+use crate::weights::Group;
 
 /// Rows of activations of a tile, at most: their chains fit the first-level cache.
 pub(crate) const MAX_COLUMNS: usize = 16;
@@ -49,11 +50,23 @@ pub(crate) fn quantize<I: Lanes>(
     );
 }
 
+/// What [`quantize`] would leave, of rows that it quantized one by one: the `sources` among them, side by side.
+pub(crate) fn gather(rows: &[ActivationRun<1>], sources: &[usize], tile: &mut [ActivationRun<1>]) {
+    let columns = sources.len();
+    let runs = tile.len() / columns;
+    for (column, source) in sources.iter().enumerate() {
+        let row = &rows[source * runs..][..runs];
+        for (to, run) in tile.chunks_exact_mut(columns).zip(row) {
+            to[column] = *run;
+        }
+    }
+}
+
 /// Multiplies a group of rows, `row_blocks` blocks each, by `columns` rows of activations. `emit` receives each column
 /// and its products.
 pub(crate) fn multiply<I: Lanes, F: Format>(
     isa: I,
-    group: Group<F>,
+    group: &Group<F>,
     row_blocks: usize,
     activations: &[ActivationRun<1>],
     columns: usize,
@@ -62,7 +75,7 @@ pub(crate) fn multiply<I: Lanes, F: Format>(
 ) {
     let accumulators = &mut accumulators.0[..CHAINS * columns];
     accumulators.fill([0.0; ROWS]);
-    group.for_each_part(isa, row_blocks, 0..row_blocks, |first, part| {
+    group.for_each_part(isa, 0..row_blocks, |first, part| {
         let first = first * F::RUNS;
         isa.vectorize(
             #[inline(always)]

@@ -2,7 +2,9 @@
 
 use warpdot_formats::{GgmlType, Numerics};
 
-use crate::{Isa, Problem};
+#[cfg(target_arch = "x86_64")]
+use crate::isa::Amx;
+use crate::{Error, Isa, Problem};
 
 /// Rows of activations from which tiles are chosen: as many as they hold. To make weights `bf16` takes about as long as
 /// ten rows by int8.
@@ -59,8 +61,31 @@ impl Kernel {
         Self { isa, routine: if problem.m < many { Routine::Gemv } else { Routine::Gemm } }
     }
 
+    /// What the kernel computes in.
+    ///
+    /// # Errors
+    /// If it is for tiles, and the instruction set has none.
+    pub(crate) fn registers(self) -> Result<Registers, Error> {
+        match (self.routine, self.isa) {
+            #[cfg(target_arch = "x86_64")]
+            (Routine::Tiles, Isa::Amx(amx)) => Ok(Registers::Tiles(amx)),
+            (Routine::Tiles, isa) => Err(Error::NoTiles { isa: isa.name() }),
+            (Routine::Gemv | Routine::Gemm, isa) => Ok(Registers::Vectors(isa)),
+        }
+    }
+
     /// The kernel's stable name for a format: `cpu-avx2-gemv-q4k` for example.
     pub fn id(self, ty: GgmlType) -> String {
         format!("cpu-{}-{}-{}", self.isa.name(), self.routine.name(), ty.suffix())
     }
+}
+
+/// What products are computed in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Registers {
+    /// Vectors, by gemv and gemm as the workspace's plan says.
+    Vectors(Isa),
+    /// Tiles, which multiply all rows of X by all rows of W.
+    #[cfg(target_arch = "x86_64")]
+    Tiles(Amx),
 }

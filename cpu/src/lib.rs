@@ -5,7 +5,8 @@
 //! and the format contract of [`warpdot_formats`]: an instruction set contributes those operations, a format how its
 //! words unpack, and neither knows of the other. A third, `tiles.rs`, is for many rows where there are tile registers.
 //! Weights are read from ggml's blocks as they are, or from a [`PackedMatrix`], which takes as many bytes and is
-//! quicker. Threads come from rayon's current pool.
+//! quicker; all rows of a matrix or some of them (`weights.rs`), or for each row of activations those of an
+//! [expert](Experts). Threads come from rayon's current pool.
 //!
 //! ```
 //! use warpdot_cpu::{Isa, Numerics, Problem, Workspace, matmul};
@@ -28,26 +29,33 @@ pub mod ceilings;
 mod dequantize;
 mod epilogue;
 mod error;
+mod experts;
 mod gemm;
 mod gemv;
 pub mod isa;
 mod kernel;
 mod matmul;
+mod matrix;
 mod memory;
+mod multiply;
 mod pack;
 mod parallel;
+mod plan;
 mod quantize;
 mod tensor;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
+mod weights;
 
 pub use activations::quantize;
 pub use dequantize::{Float, dequantize, dequantize_bytes};
 pub use epilogue::Epilogue;
 pub use error::Error;
+pub use experts::Experts;
 pub use isa::Isa;
 pub use kernel::{Kernel, Routine};
-pub use matmul::{Matrix, Problem, Product, Workspace, dot, matmul};
+pub use matmul::{Problem, Product, Workspace, dot, matmul};
+pub use matrix::{Matrix, MatrixRows};
 pub use pack::PackedMatrix;
 pub use quantize::{quantize_blocks, quantize_bytes};
 pub use tensor::{Counted, Numbers, NumbersMut, Rows, Tensor, TensorMut};

@@ -1,18 +1,16 @@
-//! Products of whole matrices: checks, and the division of the work among threads.
+//! Products of whole matrices, and what they are made of.
 
-use warpdot_formats::{Format, FormatVisitor, GgmlType, Numerics, RUN};
+use warpdot_formats::{Format, FormatVisitor, GgmlType, Numerics};
 
-use crate::activations::{ActivationRun, Weighing};
-use crate::bytes::{blocks_of_bytes, expect_length};
-use crate::epilogue::{Epilogue, store_row, store_rows};
-use crate::isa::{IsaVisitor, Lanes, ROWS};
-use crate::pack::{PackedMatrix, Weights};
-use crate::parallel::for_each_chunk;
-use crate::tensor::{NumbersMut, Tensor, TensorMut};
-use crate::{Error, Isa, Kernel, Routine, gemm, gemv};
-
-/// Products below which other threads are not worth waking.
-const SMALL: usize = 1 << 18;
+use crate::activations::ActivationRun;
+use crate::bytes::expect_length;
+use crate::epilogue::Epilogue;
+use crate::kernel::Registers;
+use crate::multiply::Multiply;
+use crate::pack::PackedMatrix;
+use crate::plan::Plan;
+use crate::tensor::{Tensor, TensorMut};
+use crate::{Error, Isa, Kernel, Matrix, MatrixRows, gemm};
 
 /// The shape of a product `Y[m,n] = X[m,k] · W[n,k]ᵀ`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,10 +45,17 @@ impl Problem {
 /// calls that need no more do not allocate.
 #[derive(Debug, Default)]
 pub struct Workspace {
-    activations: Vec<ActivationRun<1>>,
-    runs: Vec<gemm::Activations>,
-    products: Vec<f32>,
-    tiles: Vec<gemm::Products>,
+    /// What is to be done.
+    pub(crate) plan: Plan,
+    /// Rows of X, one by one, where tiles gather them.
+    pub(crate) rows: Vec<ActivationRun<1>>,
+    /// Tiles of a gemv, and its products.
+    pub(crate) activations: Vec<ActivationRun<1>>,
+    pub(crate) products: Vec<f32>,
+    /// Those of a gemm.
+    pub(crate) runs: Vec<gemm::Activations>,
+    pub(crate) tiles: Vec<gemm::Products>,
+    /// Those of tile registers.
     #[cfg(target_arch = "x86_64")]
     pub(crate) activation_tiles: Vec<crate::isa::ActivationTiles>,
     #[cfg(target_arch = "x86_64")]
@@ -110,24 +115,6 @@ pub fn dot<F: Format>(
     Ok(y[0])
 }
 
-/// A matrix W\[n, k\] of weights.
-#[derive(Clone, Copy, Debug)]
-pub enum Matrix<'a> {
-    /// In ggml's blocks.
-    Blocks {
-        /// The format.
-        ty: GgmlType,
-        /// Rows.
-        n: usize,
-        /// Weights in a row.
-        k: usize,
-        /// The blocks, row after row.
-        bytes: &'a [u8],
-    },
-    /// Packed.
-    Packed(&'a PackedMatrix),
-}
-
 /// A product Y\[m, n\] = X\[m, k\] · W\[n, k\]ᵀ, and what happens to it before it is stored.
 #[derive(Debug)]
 pub struct Product<'a> {
@@ -148,33 +135,38 @@ impl<'a> Product<'a> {
 
 impl Kernel {
     /// Computes a product by this kernel: the bits of [`matmul`], then the epilogue. X in 16 bits is widened, which is
-    /// exact.
+    /// exact. The weights are a [`Matrix`], or some rows of one.
     ///
     /// # Errors
     /// If a dimension is zero, k is not a multiple of the format's block, `m * n * k` overflows, tensors or weights do
-    /// not fit each other, or the weights' bytes start at an odd address.
-    pub fn compute(self, workspace: &mut Workspace, weights: Matrix, product: Product) -> Result<(), Error> {
-        let (ty, n, k) = match weights {
-            Matrix::Blocks { ty, n, k, .. } => (ty, n, k),
-            Matrix::Packed(matrix) => (matrix.ty(), matrix.rows(), matrix.columns()),
-        };
-        let Product { x, y, epilogue } = product;
-        let problem = Problem { m: x.rows(), n, k };
-        problem.check(ty)?;
-        for (what, rows, columns, expected) in
-            [("x", x.rows(), x.columns(), (problem.m, k)), ("y", y.rows(), y.columns(), (problem.m, n))]
-        {
-            if (rows, columns) != expected {
-                return Err(Error::TensorShape { what, rows, columns, expected });
-            }
+    /// not fit each other, or the weights' bytes start at an odd address; or if the instruction set lacks the routine's
+    /// registers.
+    pub fn compute<'a>(
+        self,
+        workspace: &mut Workspace,
+        weights: impl Into<MatrixRows<'a>>,
+        product: Product,
+    ) -> Result<(), Error> {
+        self.compute_rows(workspace, weights.into(), product)
+    }
+
+    fn compute_rows(
+        self,
+        workspace: &mut Workspace,
+        weights: MatrixRows,
+        product: Product,
+    ) -> Result<(), Error> {
+        let (m, n) = (product.x.rows(), weights.rows());
+        if m == 0 {
+            return Err(Error::ZeroSize { what: "m" });
         }
-        epilogue.check(problem.m, n)?;
-        if let Matrix::Blocks { bytes, .. } = weights {
-            let row = k / ty.block_weights() * ty.block_bytes();
-            let expected = n.checked_mul(row).ok_or(Error::Overflow { m: problem.m, n, k })?;
-            expect_length("weights (bytes of n rows)", expected, bytes.len())?;
+        if product.y.rows() != m {
+            let (rows, columns) = (product.y.rows(), product.y.columns());
+            return Err(Error::TensorShape { what: "y", rows, columns, expected: (m, n) });
         }
-        ty.visit(Compute { kernel: self, workspace, problem, weights, x, y, epilogue })
+        let registers = self.registers()?;
+        workspace.plan.product(self.routine, m);
+        compute(registers, workspace, weights, n, product)
     }
 
     /// [`matmul`] by this kernel.
@@ -245,12 +237,35 @@ fn plain_product<'a>(
     Ok(Product::new(Tensor::new(x, m, k)?, TensorMut::new(y, m, n)?))
 }
 
+/// Computes a product as the workspace's plan says: each row of Y is one of X by n rows of the weights.
+pub(crate) fn compute(
+    registers: Registers,
+    workspace: &mut Workspace,
+    weights: MatrixRows,
+    n: usize,
+    product: Product,
+) -> Result<(), Error> {
+    let Product { x, y, epilogue } = product;
+    let (m, k) = (y.rows(), weights.columns());
+    Problem { m, n, k }.check(weights.ty())?;
+    weights.check()?;
+    for (what, rows, columns, expected) in
+        [("x", x.rows(), x.columns(), (x.rows(), k)), ("y", m, y.columns(), (m, n))]
+    {
+        if columns != expected.1 {
+            return Err(Error::TensorShape { what, rows, columns, expected });
+        }
+    }
+    epilogue.check(m, n)?;
+    weights.ty().visit(Compute { registers, workspace, weights, n, x, y, epilogue })
+}
+
 /// A product whose operands have been checked.
 struct Compute<'a> {
-    kernel: Kernel,
+    registers: Registers,
     workspace: &'a mut Workspace,
-    problem: Problem,
-    weights: Matrix<'a>,
+    weights: MatrixRows<'a>,
+    n: usize,
     x: Tensor<'a>,
     y: TensorMut<'a>,
     epilogue: Epilogue<'a>,
@@ -260,157 +275,13 @@ impl FormatVisitor for Compute<'_> {
     type Output = Result<(), Error>;
 
     fn visit<F: Format>(self) -> Self::Output {
-        let Self { kernel: Kernel { isa, routine }, workspace, problem, weights, x, y, epilogue } = self;
-        let weights = match weights {
-            Matrix::Blocks { bytes, .. } => {
-                Weights::of_blocks(blocks_of_bytes::<F>(bytes)?, problem.k / F::WEIGHTS)
-            }
-            Matrix::Packed(matrix) => matrix.weights(),
-        };
-        let multiply = Multiply { routine, workspace, problem, weights, x, y, epilogue };
-        match (routine, isa) {
+        let Self { registers, workspace, weights, n, x, y, epilogue } = self;
+        let multiply = Multiply { workspace, weights: weights.weights::<F>()?, n, x, y, epilogue };
+        match registers {
+            Registers::Vectors(isa) => isa.visit(multiply),
             #[cfg(target_arch = "x86_64")]
-            (Routine::Tiles, Isa::Amx(amx)) => multiply.tiles(amx),
-            (Routine::Tiles, _) => return Err(Error::NoTiles { isa: isa.name() }),
-            (Routine::Gemv | Routine::Gemm, _) => isa.visit(multiply),
+            Registers::Tiles(amx) => multiply.tiles(amx),
         }
         Ok(())
     }
-}
-
-/// A product of weights of a format.
-pub(crate) struct Multiply<'a, F> {
-    routine: Routine,
-    pub(crate) workspace: &'a mut Workspace,
-    pub(crate) problem: Problem,
-    pub(crate) weights: Weights<'a, F>,
-    pub(crate) x: Tensor<'a>,
-    pub(crate) y: TensorMut<'a>,
-    pub(crate) epilogue: Epilogue<'a>,
-}
-
-impl<F: Format> IsaVisitor for Multiply<'_, F> {
-    type Output = ();
-
-    fn visit<I: Lanes>(self, isa: I) {
-        match self.routine {
-            Routine::Gemv => self.gemv(isa),
-            Routine::Gemm | Routine::Tiles => self.gemm(isa),
-        }
-    }
-}
-
-impl<F: Format> Multiply<'_, F> {
-    /// Whether other threads are not worth waking.
-    pub(crate) fn one_thread(&self) -> bool {
-        let Problem { m, n, k } = self.problem;
-        m * n * k < SMALL || rayon::current_num_threads() == 1
-    }
-
-    /// X is cut into tiles of some rows, W into strips of some groups. Each strip's products with a tile lie
-    /// together in memory, so that threads write to slices of their own; with one row of X that may be Y itself.
-    fn gemv<I: Lanes>(self, isa: I) {
-        let (Problem { m, n, k }, one_thread) = (self.problem, self.one_thread());
-        let Self { workspace, weights, x, y, epilogue, .. } = self;
-        let (runs, columns) = (k / RUN, m.div_ceil(m.div_ceil(gemv::MAX_COLUMNS)));
-        let strip = if one_thread { n.next_multiple_of(ROWS) } else { strip_rows(n) };
-        let at_once = if one_thread { m } else { 1 };
-
-        let weighing = Weighing::of::<I, F>();
-        let activations = grown(&mut workspace.activations, m * runs, ActivationRun::ZERO);
-        for_each_chunk(activations, columns * runs, at_once, &|index, tile| {
-            gemv::quantize(isa, weighing, x, index * columns, tile);
-        });
-
-        let activations = &*activations;
-        let multiply = |products: &mut [f32]| {
-            for_each_chunk(products, columns * n, at_once, &|tile, products| {
-                let first = tile * columns;
-                let columns = products.len() / n;
-                let activations = &activations[first * runs..][..columns * runs];
-                for_each_chunk(products, columns * strip, 1, &|index, products| {
-                    let first = index * strip / ROWS;
-                    multiply_strip(isa, &weights, first, activations, columns, products);
-                });
-            });
-        };
-
-        match y {
-            TensorMut { numbers: NumbersMut::F32(y), .. } if m == 1 && epilogue.is_nothing() => {
-                multiply(&mut y[..n]);
-            }
-            y => {
-                let products = grown(&mut workspace.products, m * n, 0.0);
-                multiply(products);
-                if m == 1 {
-                    return store_row(isa, &epilogue, y, products, strip);
-                }
-                let products = &*products;
-                store_rows(isa, &epilogue, at_once, y, &|row, store| {
-                    let first = row / columns * columns;
-                    let there = columns.min(m - first);
-                    for strip in products[first * n..][..there * n].chunks(there * strip) {
-                        let width = strip.len() / there;
-                        store(&strip[(row - first) * width..][..width]);
-                    }
-                });
-            }
-        }
-    }
-
-    /// W is cut into strips of some groups, each of which meets all of X.
-    fn gemm<I: Lanes>(self, isa: I) {
-        let (Problem { m, n, k }, one_thread) = (self.problem, self.one_thread());
-        let Self { workspace, weights, x, y, epilogue, .. } = self;
-        let (runs, tiles, groups) = (k / RUN, m.div_ceil(gemm::COLUMNS), n.div_ceil(ROWS));
-        let strip = if one_thread { n } else { strip_rows(n) };
-        let strip = strip.next_multiple_of(I::VECTORS * ROWS) / ROWS;
-        let at_once = if one_thread { m } else { 1 };
-
-        let weighing = Weighing::of::<I, F>();
-        let activations = grown(&mut workspace.runs, tiles * runs, gemm::Activations::ZERO);
-        for_each_chunk(activations, runs, at_once, &|index, tile| {
-            gemm::quantize(isa, weighing, x, index * gemm::COLUMNS, tile);
-        });
-
-        let activations = &*activations;
-        let products = grown(&mut workspace.tiles, groups * tiles, gemm::NO_PRODUCTS);
-        for_each_chunk(products, strip * tiles, 1, &|index, products| {
-            let first = index * strip;
-            gemm::multiply(isa, weights, first..groups.min(first + strip), activations, products);
-        });
-
-        let products = &*products;
-        store_rows(isa, &epilogue, at_once, y, &|row, store| {
-            gemm::pieces::<I>(products, tiles, row).for_each(store);
-        });
-    }
-}
-
-/// Multiplies the groups from `first` on. `products` has a row for each row of the tile of activations.
-fn multiply_strip<I: Lanes, F: Format>(
-    isa: I,
-    weights: &Weights<F>,
-    first: usize,
-    activations: &[ActivationRun<1>],
-    columns: usize,
-    products: &mut [f32],
-) {
-    let width = products.len() / columns;
-    let mut accumulators = gemv::Accumulators::ZERO;
-    for (group, row) in (first..).zip((0..width).step_by(ROWS)) {
-        let (group, row_blocks) = (weights.group(group), weights.row_blocks());
-        let emit = |column: usize, product: &[f32; ROWS]| {
-            let product = &product[..ROWS.min(width - row)];
-            products[column * width + row..][..product.len()].copy_from_slice(product);
-        };
-        gemv::multiply(isa, group, row_blocks, activations, columns, &mut accumulators, emit);
-    }
-}
-
-/// Rows of W in a strip: enough strips to balance the threads' loads, and whole groups, so that no two threads write
-/// to the same cache line of an aligned y.
-pub(crate) fn strip_rows(n: usize) -> usize {
-    const STRIPS_PER_THREAD: usize = 8;
-    n.div_ceil(rayon::current_num_threads() * STRIPS_PER_THREAD).next_multiple_of(ROWS)
 }

@@ -1,6 +1,6 @@
 //! Weights as products read them: the blocks of sixteen rows side by side, a word of each in turn.
 //!
-//! A [`Group`] holds sixteen rows of W. Of each block along k, first words of all rows lie next to each other, then
+//! A group holds sixteen rows of W. Of each block along k, first words of all rows lie next to each other, then
 //! second words, and so on: a cache line for each word of a block, read by lanes that hold a row each. The odd half-words
 //! that blocks of some formats have fill a line before each two blocks, odd bytes one before each four: all of it is
 //! read in order, and every line is aligned. Not a bit is changed, and none is added unless the blocks of a row are too
@@ -16,26 +16,21 @@ use crate::isa::Vectorize;
 use crate::isa::{BlocksOfRows, Isa, IsaVisitor, Lanes, ROWS, RowWords};
 use crate::memory::PackedLines;
 use crate::parallel::for_each_chunk;
+use crate::weights::{Row, Weights};
 use crate::{Error, Problem};
-
-/// Lines that are packed at once when rows are packed as they are needed.
-const LINES: usize = 128;
-
-/// How far ahead of its use a packed line is fetched from memory, in lines.
-const LINES_AHEAD: usize = 128;
 
 /// How far ahead of their use the bytes of a row are fetched from memory, where rows are packed as they are needed.
 const BYTES_AHEAD: usize = 1024;
 
 /// Blocks that lie next to each other along k, and how many lines they take: one of odd fields, if there are any, and
 /// one for each word.
-struct Chunk {
-    blocks: usize,
-    lines: usize,
+pub(crate) struct Chunk {
+    pub(crate) blocks: usize,
+    pub(crate) lines: usize,
 }
 
 /// The chunks of a format.
-const fn chunk<F: Format>() -> Chunk {
+pub(crate) const fn chunk<F: Format>() -> Chunk {
     match F::LAYOUT.odd {
         0 => Chunk { blocks: 1, lines: F::LAYOUT.words },
         odd => Chunk { blocks: 4 / odd, lines: 1 + 4 / odd * F::LAYOUT.words },
@@ -43,16 +38,16 @@ const fn chunk<F: Format>() -> Chunk {
 }
 
 /// The lines of `blocks` blocks of sixteen rows.
-const fn lines<F: Format>(blocks: usize) -> usize {
+pub(crate) const fn lines<F: Format>(blocks: usize) -> usize {
     blocks * F::LAYOUT.words + (blocks * F::LAYOUT.odd).div_ceil(4)
 }
 
 /// Blocks of sixteen rows, packed.
 #[derive(Clone, Copy)]
 pub(crate) struct Packed<'a> {
-    lines: &'a [RowWords],
+    pub(crate) lines: &'a [RowWords],
     /// How far ahead of its use a line is fetched from memory, in lines.
-    ahead: usize,
+    pub(crate) ahead: usize,
 }
 
 impl<'a> Packed<'a> {
@@ -66,9 +61,23 @@ impl<'a> Packed<'a> {
 
     /// The blocks of `range`, which starts with a chunk.
     #[inline(always)]
-    fn part<F: Format>(self, range: Range<usize>) -> Self {
+    pub(crate) fn part<F: Format>(self, range: Range<usize>) -> Self {
         debug_assert!(range.start.is_multiple_of(chunk::<F>().blocks));
         Self { lines: &self.lines[lines::<F>(range.start)..lines::<F>(range.end)], ..self }
+    }
+
+    /// Fetches part number `part` of `parts` of some blocks from memory.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn fetch<F: Format>(
+        self,
+        isa: impl Vectorize,
+        blocks: Range<usize>,
+        part: usize,
+        parts: usize,
+    ) {
+        for line in self.part::<F>(blocks).lines.iter().skip(part).step_by(parts) {
+            isa.prefetch(std::ptr::from_ref(line).cast());
+        }
     }
 
     /// The lines of the words of the blocks that are number `index` of their rows, and their odd fields.
@@ -94,7 +103,7 @@ impl<'a> Packed<'a> {
 }
 
 /// Lines of odd fields in a chunk.
-const fn odd_lines<F: Format>() -> usize {
+pub(crate) const fn odd_lines<F: Format>() -> usize {
     if F::LAYOUT.odd > 0 { 1 } else { 0 }
 }
 
@@ -103,71 +112,19 @@ const fn odd_halves<F: Format>() -> usize {
     F::LAYOUT.odd * ROWS / 2
 }
 
-/// Sixteen rows of weights, or the last ones.
+/// Rows in blocks that are packed together, one for each lane, and those that are packed after them.
 #[derive(Clone, Copy)]
-pub(crate) enum Group<'a, F> {
-    /// Packed, sixteen of them.
-    Packed(Packed<'a>),
-    /// In ggml's blocks, one row after the other. Lanes without a row repeat the last one.
-    Rows(&'a [F]),
+pub(crate) struct Sixteen<'a, F> {
+    pub(crate) rows: [&'a [F]; ROWS],
+    pub(crate) next: [&'a [F]; ROWS],
 }
 
-impl<F: Format> Group<'_, F> {
-    /// Calls `work` with packed blocks of the rows, which have `row_blocks` each, a few at a time or all of them, and the
-    /// number of the first one. Only those of `range` count, which starts with a chunk.
-    #[inline(always)]
-    pub(crate) fn for_each_part<I: Lanes>(
-        self,
-        isa: I,
-        row_blocks: usize,
-        range: Range<usize>,
-        mut work: impl FnMut(usize, Packed<'_>),
-    ) {
-        match self {
-            Self::Packed(packed) => work(range.start, packed.part::<F>(range)),
-            Self::Rows(blocks) => {
-                let at_once = const { LINES / chunk::<F>().lines * chunk::<F>().blocks };
-                let mut buffer = [RowWords([0; ROWS]); LINES];
-                for first in range.clone().step_by(at_once) {
-                    let lines = &mut buffer[..lines::<F>(at_once.min(range.end - first))];
-                    isa.vectorize(
-                        #[inline(always)]
-                        || pack(isa, blocks, row_blocks, first, lines),
-                    );
-                    work(first, Packed { lines, ahead: 0 });
-                }
-            }
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-impl<F: Format> Group<'_, F> {
-    /// Fetches part number `part` of `parts` of packed blocks from memory. What is not packed is fetched when it is.
-    pub(crate) fn fetch(self, isa: impl Vectorize, blocks: Range<usize>, part: usize, parts: usize) {
-        if let Self::Packed(packed) = self {
-            for line in packed.part::<F>(blocks).lines.iter().skip(part).step_by(parts) {
-                isa.prefetch(std::ptr::from_ref(line).cast());
-            }
-        }
-    }
-}
-
-/// How far from a row's block to fetch: further on in the row or, towards its end, in the row of the next group.
-fn ahead<F>(block: usize, row_blocks: usize) -> usize {
-    let row = row_blocks * size_of::<F>();
-    if block * size_of::<F>() + BYTES_AHEAD < row { BYTES_AHEAD } else { BYTES_AHEAD + (ROWS - 1) * row }
-}
-
-/// Packs the blocks from `first` on of up to sixteen rows, as many as `packed` has room for.
+/// Packs the blocks from `first` on of sixteen rows, as many as `packed` has room for.
 #[inline(always)]
-fn pack<I: Lanes, F: Format>(isa: I, blocks: &[F], row_blocks: usize, first: usize, packed: &mut [RowWords]) {
-    let last = blocks.len() / row_blocks - 1;
-    let mut rows: [&[F]; ROWS] = [&[]; ROWS];
-    for (lane, row) in rows.iter_mut().enumerate() {
-        *row = &blocks[lane.min(last) * row_blocks..][..row_blocks][first..];
-    }
-    let mut block = 0;
+pub(crate) fn pack<I: Lanes, F: Format>(isa: I, from: &Sixteen<F>, first: usize, packed: &mut [RowWords]) {
+    let Sixteen { rows, next } = from;
+    let row_bytes = size_of_val(rows[0]);
+    let mut block = first;
     for lines in packed.chunks_mut(const { chunk::<F>().lines }) {
         let (odd, words) = lines.split_at_mut(odd_lines::<F>());
         let odd: &mut [u8] = bytemuck::cast_slice_mut(odd);
@@ -176,7 +133,9 @@ fn pack<I: Lanes, F: Format>(isa: I, blocks: &[F], row_blocks: usize, first: usi
             for (bytes, row) in bytes.iter_mut().zip(rows) {
                 *bytes = bytemuck::bytes_of(&row[block]);
             }
-            let ahead = ahead::<F>(first + block, row_blocks);
+            // Further on in the rows or, towards their end, in the next ones.
+            let ahead = block * size_of::<F>() + BYTES_AHEAD;
+            let (ahead, to_fetch) = if ahead < row_bytes { (ahead, rows) } else { (ahead - row_bytes, next) };
             // Four words at a time; the last four may overlap those before.
             for four in 0..F::LAYOUT.words.div_ceil(4) {
                 let word = (4 * four).min(F::LAYOUT.words - 4);
@@ -186,8 +145,8 @@ fn pack<I: Lanes, F: Format>(isa: I, blocks: &[F], row_blocks: usize, first: usi
                 }
                 // Every fourth time, sixteen bytes each, is enough for a row's lines.
                 let step = block * F::LAYOUT.words.div_ceil(4) + four;
-                for four in fours.iter().skip(step % 4).step_by(4) {
-                    isa.prefetch(four.as_ptr().wrapping_add(ahead));
+                for row in to_fetch.iter().skip(step % 4).step_by(4) {
+                    isa.prefetch(row.as_ptr().cast::<u8>().wrapping_add(ahead + 4 * word));
                 }
                 isa.transpose(fours, words[word..].first_chunk_mut().expect("four words"));
             }
@@ -273,11 +232,7 @@ impl PackedMatrix {
         let row_blocks = self.k / F::WEIGHTS;
         let rest = self.n % ROWS * row_blocks;
         let bytes: &[u8] = bytemuck::cast_slice(&self.rest);
-        Weights {
-            row_blocks,
-            packed: &self.lines,
-            blocks: bytemuck::cast_slice(&bytes[..rest * size_of::<F>()]),
-        }
+        Weights::new(row_blocks, &self.lines, bytemuck::cast_slice(&bytes[..rest * size_of::<F>()]))
     }
 }
 
@@ -314,13 +269,9 @@ impl FormatVisitor for CopyRow<'_> {
     type Output = ();
 
     fn visit<F: Format>(self) {
-        let lane = self.row % ROWS;
-        match self.matrix.weights::<F>().group(self.row / ROWS) {
-            Group::Rows(blocks) => {
-                let bytes: &[u8] = bytemuck::cast_slice(blocks);
-                self.out.copy_from_slice(&bytes[lane * self.out.len()..][..self.out.len()]);
-            }
-            Group::Packed(packed) => {
+        match self.matrix.weights::<F>().row(self.row) {
+            Row::Blocks(blocks) => self.out.copy_from_slice(bytemuck::cast_slice(blocks)),
+            Row::Packed(packed, lane) => {
                 for (index, out) in self.out.chunks_exact_mut(size_of::<F>()).enumerate() {
                     let BlocksOfRows { words, odd, .. } = packed.block::<_, F>((), index);
                     let odd: &[u8] = bytemuck::cast_slice(odd);
@@ -374,44 +325,13 @@ impl<F: Format> IsaVisitor for PackGroups<'_, F> {
 
     fn visit<I: Lanes>(self, isa: I) {
         let Self { blocks, row_blocks, lines } = self;
+        let weights = Weights::new(row_blocks, &[], blocks);
         for_each_chunk(lines, self::lines::<F>(row_blocks), 1, &|group, lines| {
-            let blocks = &blocks[group * ROWS * row_blocks..][..ROWS * row_blocks];
+            let rows = weights.sixteen(group);
             isa.vectorize(
                 #[inline(always)]
-                || pack(isa, blocks, row_blocks, 0, lines),
+                || pack(isa, &rows, 0, lines),
             );
         });
-    }
-}
-
-/// The weights of a product: packed groups of rows, then rows in blocks; either may be missing.
-#[derive(Clone, Copy)]
-pub(crate) struct Weights<'a, F> {
-    row_blocks: usize,
-    packed: &'a [RowWords],
-    blocks: &'a [F],
-}
-
-impl<'a, F: Format> Weights<'a, F> {
-    /// Rows of `row_blocks` blocks.
-    pub(crate) fn of_blocks(blocks: &'a [F], row_blocks: usize) -> Self {
-        Self { row_blocks, packed: &[], blocks }
-    }
-
-    /// Blocks of a row.
-    pub(crate) fn row_blocks(&self) -> usize {
-        self.row_blocks
-    }
-
-    /// The rows from `ROWS * index` on.
-    pub(crate) fn group(&self, index: usize) -> Group<'a, F> {
-        let lines = lines::<F>(self.row_blocks);
-        let packed = self.packed.len() / lines;
-        if index < packed {
-            let lines = &self.packed[index * lines..][..lines];
-            return Group::Packed(Packed { lines, ahead: LINES_AHEAD });
-        }
-        let blocks = &self.blocks[(index - packed) * ROWS * self.row_blocks..];
-        Group::Rows(&blocks[..blocks.len().min(ROWS * self.row_blocks)])
     }
 }

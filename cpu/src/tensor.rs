@@ -54,6 +54,14 @@ macro_rules! numbers {
             }
         }
 
+        impl NumbersMut<'_> {
+            fn reborrow(&mut self) -> NumbersMut<'_> {
+                match self {
+                    $(Self::$variant(numbers) => NumbersMut::$variant(numbers),)*
+                }
+            }
+        }
+
         impl Numbers<'_> {
             /// The numbers from `first` on, as many as `out` has room for.
             #[inline(always)]
@@ -182,6 +190,13 @@ impl<N: Counted> Rows<N> {
     /// Numbers in a row.
     pub fn columns(&self) -> usize {
         self.columns
+    }
+}
+
+impl TensorMut<'_> {
+    /// The same matrix, for a while.
+    pub(crate) fn reborrow(&mut self) -> TensorMut<'_> {
+        Rows { numbers: self.numbers.reborrow(), rows: self.rows, columns: self.columns, stride: self.stride }
     }
 }
 

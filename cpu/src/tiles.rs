@@ -16,10 +16,12 @@ use warpdot_formats::{Format, RUN};
 use crate::epilogue::store_rows;
 use crate::gemv::Run;
 use crate::isa::{ActivationTiles, Amx, Avx512Vnni, Line, ROWS, SIDE, Vectorize, WeightTiles};
-use crate::matmul::{Multiply, grown, strip_rows};
-use crate::pack::{Group, Packed, Weights};
+use crate::matmul::grown;
+use crate::multiply::{Multiply, strip_rows};
+use crate::pack::Packed;
 use crate::parallel::for_each_chunk;
 use crate::tensor::Tensor;
+use crate::weights::Weights;
 
 /// Runs in a slice, whose weights take 32 KiB. A slice is whole blocks of every format.
 const SLICE: usize = 16;
@@ -67,11 +69,11 @@ impl Panel<'_> {
 impl<F: Format> Multiply<'_, F> {
     /// W is cut into strips, each of which meets all of X.
     pub(crate) fn tiles(self, amx: Amx) {
-        let (problem, one_thread) = (self.problem, self.one_thread());
-        let Self { workspace, weights, x, y, epilogue, .. } = self;
-        let (runs, sides) = (problem.k / RUN, problem.m.div_ceil(SIDE));
-        let width = problem.n.next_multiple_of(SIDE);
-        let strip = if one_thread { width } else { strip_rows(problem.n).next_multiple_of(SIDE) }.min(STRIP);
+        let one_thread = self.one_thread();
+        let Self { workspace, weights, n, x, y, epilogue } = self;
+        let (runs, sides) = (x.columns() / RUN, x.rows().div_ceil(SIDE));
+        let width = n.next_multiple_of(SIDE);
+        let strip = if one_thread { width } else { strip_rows(n, 1).next_multiple_of(SIDE) }.min(STRIP);
         let at_once = if one_thread { usize::MAX } else { 1 };
 
         let tiles = grown(&mut workspace.activation_tiles, sides * runs, ActivationTiles::ZERO);
@@ -88,7 +90,7 @@ impl<F: Format> Multiply<'_, F> {
         let products = grown(&mut workspace.lines, rows * lines_of(width), Line::ZERO);
         for_each_chunk(products, rows * lines_of(strip), at_once, &|index, products| {
             let first = index * strip / ROWS;
-            let strip = StripOf { amx, weights, first, end: problem.n.div_ceil(ROWS) };
+            let strip = StripOf { amx, weights, first, end: n.div_ceil(ROWS) };
             multiply_strip(amx, panel, products, &strip);
         });
 
@@ -125,7 +127,8 @@ trait Strip {
     /// Makes the weights of some runs of a side.
     fn unpack(&self, side: usize, runs: &Range<usize>, to: &mut [WeightTiles]);
 
-    /// Fetches a part of what [`unpack`](Self::unpack) will read from memory, number `part` of `parts`.
+    /// Fetches a part of what [`unpack`](Self::unpack) will read from memory, number `part` of `parts`. What is not packed
+    /// is fetched when it is.
     fn fetch(&self, side: usize, runs: &Range<usize>, part: usize, parts: usize);
 }
 
@@ -166,11 +169,11 @@ struct StripOf<'a, F> {
     end: usize,
 }
 
-impl<'a, F: Format> StripOf<'a, F> {
+impl<F: Format> StripOf<'_, F> {
     /// The one or two groups of a side, if it is there.
-    fn groups(&self, side: usize) -> impl Iterator<Item = Group<'a, F>> {
+    fn groups(&self, side: usize) -> Range<usize> {
         let first = self.first + side * (SIDE / ROWS);
-        (first..self.end.min(first + SIDE / ROWS)).map(|group| self.weights.group(group))
+        first..self.end.min(first + SIDE / ROWS)
     }
 
     fn blocks(runs: &Range<usize>) -> Range<usize> {
@@ -182,9 +185,10 @@ impl<'a, F: Format> StripOf<'a, F> {
 impl<F: Format> Strip for StripOf<'_, F> {
     /// Without a second group its tiles stay as they are.
     fn unpack(&self, side: usize, runs: &Range<usize>, to: &mut [WeightTiles]) {
-        let (amx, row_blocks) = (self.amx, self.weights.row_blocks());
+        let amx = self.amx;
         for (tile, group) in self.groups(side).enumerate() {
-            group.for_each_part(Avx512Vnni::from(amx), row_blocks, Self::blocks(runs), |first, part| {
+            let group = self.weights.group(group);
+            group.for_each_part(Avx512Vnni::from(amx), Self::blocks(runs), |first, part| {
                 let to = &mut to[first * F::RUNS - runs.start..];
                 amx.vectorize(
                     #[inline(always)]
@@ -195,8 +199,11 @@ impl<F: Format> Strip for StripOf<'_, F> {
     }
 
     fn fetch(&self, side: usize, runs: &Range<usize>, part: usize, parts: usize) {
-        for group in self.groups(side).take_while(|_| !runs.is_empty()) {
-            group.fetch(self.amx, Self::blocks(runs), part, parts);
+        if runs.is_empty() {
+            return;
+        }
+        for packed in self.groups(side).filter_map(|group| self.weights.packed(group)) {
+            packed.fetch::<F>(self.amx, Self::blocks(runs), part, parts);
         }
     }
 }

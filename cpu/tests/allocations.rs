@@ -6,8 +6,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{normal, weights};
-use warpdot_cpu::{Isa, Numerics, Problem, Workspace, matmul};
-use warpdot_formats::Q8_0;
+use warpdot_cpu::{
+    Experts, Isa, Kernel, Matrix, Numerics, Problem, Product, Routine, Tensor, TensorMut, Workspace, matmul,
+};
+use warpdot_formats::{GgmlType, Q8_0};
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
@@ -47,5 +49,26 @@ fn none_after_the_first_call() {
         };
         assert!(allocations_of_calls(12, 1) > 0, "the workspace has to come from somewhere");
         assert_eq!([1, 3, 12].map(|m| allocations_of_calls(m, 4)), [0; 3]);
+
+        let kernel = Kernel { isa: Isa::best(), routine: Routine::Gemv };
+        let mut allocations_of_experts = |tokens: usize, calls: usize| {
+            let (n, k, count) = (64, 1024, 4);
+            let (w, x) = (weights::<Q8_0>(1, count * n, k), normal(2, tokens * k));
+            let bytes = bytemuck::cast_slice(&w);
+            let ids: Vec<u32> = (0..2 * tokens as u32).map(|row| row % 3).collect();
+            let mut y = vec![0.0; ids.len() * n];
+            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            for _ in 0..calls {
+                let matrix = Matrix::Blocks { ty: GgmlType::Q8_0, n: count * n, k, bytes };
+                let x = Tensor::new(&x[..], tokens, k).expect("rows");
+                let y = TensorMut::new(&mut y[..], ids.len(), n).expect("rows");
+                let experts = Experts::new(matrix, count, &ids).expect("64 rows each");
+                let product = Product::new(x, y);
+                experts.compute_with(kernel, &mut workspace, product).expect("valid");
+            }
+            ALLOCATIONS.load(Ordering::Relaxed) - before
+        };
+        assert!(allocations_of_experts(48, 1) > 0, "more rows are more memory");
+        assert_eq!([1, 3, 48].map(|tokens| allocations_of_experts(tokens, 4)), [0; 3]);
     });
 }

@@ -85,7 +85,7 @@ impl Cuda {
         &self.0.context
     }
 
-    pub(super) fn loader(&self) -> &Kernels {
+    pub(crate) fn loader(&self) -> &Kernels {
         &self.0.kernels
     }
 

@@ -2,8 +2,8 @@
 
 use warpdot_host::{CUstream, Context};
 
+use super::Product;
 use super::matrix::workspace_bytes;
-use super::{Experts, Product};
 use crate::device::Shape;
 use crate::{Device, DeviceMatrix, Error};
 
@@ -59,14 +59,5 @@ impl DeviceMatrix {
         };
         // SAFETY: the caller's; the weights are those of the shape.
         unsafe { weights.enqueue(stream, operation, product, shape) }
-    }
-
-    /// Takes the matrix for the weights of `count` experts, one after the other, n / count rows each, as GGUF files
-    /// have them in one tensor of three dimensions.
-    ///
-    /// # Errors
-    /// If the matrix is not on a GPU, `count` is zero or does not divide n, or the driver cannot load the kernel.
-    pub fn into_experts(self, count: usize) -> Result<Experts, Error> {
-        Experts::new(self, count)
     }
 }

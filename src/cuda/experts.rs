@@ -1,51 +1,19 @@
 //! Mixture of experts: products whose weights are chosen on the device.
 
+use std::time::Duration;
+
 use warpdot_host::{Argument, CUdeviceptr, CUstream};
-use warpdot_kernels::launch::Family;
 
 use super::Product;
-use super::kernels::LoadedKernel;
-use crate::device::Shape;
-use crate::{DeviceMatrix, Error};
-
-/// The weights of several experts, W\[experts, n, k\], in the memory of a GPU. Made by
-/// [`DeviceMatrix::into_experts`].
-#[derive(Debug)]
-pub struct Experts {
-    matrix: DeviceMatrix,
-    count: usize,
-    kernel: LoadedKernel,
-}
+use crate::kernel::Operation;
+use crate::matrix::expect_length;
+use crate::{Error, Experts, Options};
 
 impl Experts {
-    pub(super) fn new(matrix: DeviceMatrix, count: usize) -> Result<Self, Error> {
-        let cuda = matrix.gpu()?.cuda();
-        if count == 0 || !matrix.rows().is_multiple_of(count) {
-            return Err(Error::UnevenExperts { n: matrix.rows(), count });
-        }
-        let kernel = cuda.loader().load_only(Family::GemvId, Some(matrix.ty()))?;
-        Ok(Self { matrix, count, kernel })
-    }
-
-    /// How many experts there are.
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// Rows of an expert's weights: n.
-    pub fn rows(&self) -> usize {
-        self.matrix.rows() / self.count
-    }
-
-    /// k.
-    pub fn columns(&self) -> usize {
-        self.matrix.columns()
-    }
-
     /// How many bytes of device memory a product with `m` rows of X needs while it runs.
     ///
     /// # Errors
-    /// If `m` is zero or the size overflows.
+    /// If the experts are not on a GPU, `m` is zero, or the size overflows.
     pub fn workspace_bytes(&self, m: usize) -> Result<usize, Error> {
         self.matrix.workspace_bytes(m)
     }
@@ -58,32 +26,30 @@ impl Experts {
     /// as they are.
     ///
     /// Every row of Y reads an expert's weights of its own: made for decoding, where few tokens meet. The bits are
-    /// those of [`DeviceMatrix::enqueue`].
+    /// those of [`DeviceMatrix::enqueue`](crate::DeviceMatrix::enqueue).
     ///
     /// # Errors
-    /// As [`DeviceMatrix::enqueue`]; and if Y has more than 65535 rows, or not a multiple of the rows of X.
+    /// As [`DeviceMatrix::enqueue`](crate::DeviceMatrix::enqueue); and if Y has more than 65535 rows, or not a
+    /// multiple of the rows of X.
     ///
     /// # Safety
-    /// As for [`DeviceMatrix::enqueue`], `ids` being one more array that is read.
+    /// As for [`DeviceMatrix::enqueue`](crate::DeviceMatrix::enqueue), `ids` being one more array that is read.
     #[doc(alias = "matmul_id")]
     #[doc(alias = "mul_mat_id")]
     pub unsafe fn enqueue(&self, stream: CUstream, ids: CUdeviceptr, product: &Product) -> Result<(), Error> {
-        let weights = self.matrix.gpu()?;
+        let (weights, kernel) = (self.matrix.gpu()?, self.kernel()?);
         let (x_rows, y_rows) = (product.x.rows, product.y.rows);
         let x = self.matrix.shape(x_rows)?;
-        let shape = Shape { m: y_rows, n: self.rows(), k: x.k };
-        if y_rows == 0 || !y_rows.is_multiple_of(x_rows) {
-            return Err(Error::UnevenRows { x: x_rows, y: y_rows });
-        }
+        let shape = self.shape(x_rows, y_rows)?;
         if ids == 0 || !ids.is_multiple_of(4) {
             return Err(Error::DeviceAddress { what: "ids", address: ids, align: 4 });
         }
         let ending = product.ending(shape.m, shape.n)?;
-        let size = self.kernel.size(shape)?;
+        let size = kernel.size(shape)?;
         // SAFETY: the caller's.
         let activations = unsafe { weights.enqueue_quantize(stream, product, x) }?;
         // Rows of weights fit: `size` has checked those of the quantization, which are all experts'.
-        let numbers = [shape.m, shape.n, shape.k, self.count, y_rows / x_rows];
+        let numbers = [shape.m, shape.n, shape.k, self.count(), y_rows / x_rows];
         let [m, n, k, count, repeat] = numbers.map(|number| Argument::from(number as u32));
         let arguments = [
             weights.weights().into(),
@@ -99,6 +65,39 @@ impl Experts {
         // SAFETY: the kernel takes these arguments, reads the weights of all experts, the activations that the
         // quantization leaves earlier in the stream and one id for each row of Y, and accesses the elements of the
         // tensors that the caller vouches for.
-        unsafe { self.kernel.launch(stream, size, &arguments) }
+        unsafe { kernel.launch(stream, size, &arguments) }
+    }
+
+    /// [`compute`](Self::compute), of which all but the tensors has been checked.
+    pub(crate) fn compute_on_gpu(
+        &self,
+        options: &Options,
+        operation: Option<Operation>,
+        ids: &[u32],
+        product: warpdot_cpu::Product,
+    ) -> Result<Duration, Error> {
+        if let (Some(kernel), Some(Operation::Gemm)) = (&options.kernel, operation) {
+            let mut eligible = self.device().kernels(self.matrix.ty(), 1);
+            eligible.retain(|kernel| kernel.operation() == Operation::Gemv);
+            return Err(Error::KernelNotEligible {
+                kernel: kernel.clone(),
+                device: self.device().id(),
+                eligible,
+            });
+        }
+        let warpdot_cpu::Product { x, y, epilogue } = product;
+        let shape = self.shape(x.rows(), y.rows())?;
+        expect_length("y (n)", shape.n, y.columns())?;
+        expect_length("x (k)", shape.k, x.columns())?;
+        let mut products = vec![0.0; shape.m * shape.n];
+        let time = self.matrix.gpu()?.with_operands(
+            (&x.to_f32(), x.rows()),
+            ids,
+            (&mut products, shape),
+            // SAFETY: the operands live until the stream is done, and are used for nothing else.
+            |stream, ids, product| unsafe { self.enqueue(stream, ids, product) },
+        )?;
+        epilogue.store(warpdot_cpu::Isa::best(), &products, y)?;
+        Ok(time)
     }
 }

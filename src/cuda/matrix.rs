@@ -42,7 +42,7 @@ impl CudaMatrix {
         })
     }
 
-    pub(super) fn cuda(&self) -> &Cuda {
+    pub(crate) fn cuda(&self) -> &Cuda {
         &self.cuda
     }
 
@@ -115,25 +115,46 @@ impl CudaMatrix {
         x: &[f32],
         y: &mut [f32],
     ) -> Result<Duration, Error> {
-        let Shape { m, n, k } = shape;
+        self.with_operands((x, shape.m), &[], (y, shape), |stream, _, product| {
+            // SAFETY: the operands live until the stream is done, and are used for nothing else.
+            unsafe { self.enqueue(stream, Some(operation), product, shape) }
+        })
+    }
+
+    /// Brings rows of X, and ids, to the device, queues what makes Y\[m, n\] of them there, brings Y back and returns the
+    /// time of the kernels. The operands that `queue` gets have these sizes, are this product's alone, and live until the
+    /// stream is done.
+    pub(super) fn with_operands(
+        &self,
+        (x, x_rows): (&[f32], usize),
+        ids: &[u32],
+        (y, Shape { m, n, k }): (&mut [f32], Shape),
+        queue: impl FnOnce(CUstream, CUdeviceptr, &Product) -> Result<(), Error>,
+    ) -> Result<Duration, Error> {
         let mut staging = self.cuda.staging();
-        let Staging { stream, start, end, x: x_slot, workspace, y: y_slot, .. } = &mut *staging;
+        let Staging { stream, start, end, x: x_slot, workspace, ids: ids_slot, y: y_slot } = &mut *staging;
         let context = self.cuda.context();
         let x_buffer = sized(x_slot, context, x.len())?;
-        let bytes = workspace_bytes(m, k).ok_or(Error::Overflow { m, n, k })?;
+        let bytes = workspace_bytes(x_rows, k).ok_or(Error::Overflow { m, n, k })?;
         let workspace = sized(workspace, context, bytes)?;
         let y_buffer = sized(y_slot, context, y.len())?;
         x_buffer.write(x)?;
+        let ids = match ids {
+            [] => 0,
+            ids => {
+                let buffer = sized(ids_slot, context, ids.len())?;
+                buffer.write(ids)?;
+                buffer.as_raw()
+            }
+        };
         let product = Product::new(
-            Tensor::new(x_buffer.as_raw(), FloatType::F32, m, k),
+            Tensor::new(x_buffer.as_raw(), FloatType::F32, x_rows, k),
             Tensor::new(y_buffer.as_raw(), FloatType::F32, m, n),
             Workspace { pointer: workspace.as_raw(), bytes },
         );
         let queued = (|| {
             start.record(stream)?;
-            // SAFETY: the buffers have these sizes, are this product's alone while the staging area is locked, and live
-            // until the stream is done.
-            unsafe { self.enqueue(stream.as_raw(), Some(operation), &product, shape) }?;
+            queue(stream.as_raw(), ids, &product)?;
             Ok::<_, Error>(end.record(stream)?)
         })();
         // Whatever was queued uses the buffers: wait for it also when the rest could not be queued.

@@ -39,6 +39,7 @@ pub(crate) fn streaming<I: Simd, R>(isa: I, past_caches: bool, work: impl FnOnce
 
 impl<I: Simd> Streaming<I> {
     /// Whether to store past the caches at all.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub(super) fn past_caches(&self) -> bool {
         self.past_caches
