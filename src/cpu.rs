@@ -33,10 +33,13 @@ impl Cpu {
     /// The kernels that can compute a product, preferred first: all of them can compute every product.
     pub(crate) fn kernels(&self, ty: GgmlType, m: usize) -> Vec<KernelId> {
         let problem = Problem { m, n: 1, k: ty.block_weights() };
-        let preferred = Kernel::choose(self.isa, Numerics::default(), problem).routine;
-        let mut operations = [Operation::Gemv, Operation::Gemm];
-        operations.sort_by_key(|operation| routine(*operation) != preferred);
-        operations.map(|operation| KernelId::new(&format!("cpu-{}", self.isa.name()), operation, ty)).to_vec()
+        let preferred = [Numerics::Fast, Numerics::Reproducible]
+            .map(|numerics| Kernel::choose(self.isa, numerics, problem).routine);
+        let mut operations = vec![Operation::Gemv, Operation::Gemm];
+        operations.extend(self.isa.has_tiles().then_some(Operation::Tiles));
+        operations.sort_by_key(|operation| preferred.map(|preferred| routine(*operation) != preferred));
+        let id = |operation| KernelId::new(&format!("cpu-{}", self.isa.name()), operation, ty);
+        operations.into_iter().map(id).collect()
     }
 
     /// Packs a matrix for this CPU.
@@ -158,6 +161,7 @@ fn routine(operation: Operation) -> Routine {
     match operation {
         Operation::Gemv => Routine::Gemv,
         Operation::Gemm => Routine::Gemm,
+        Operation::Tiles => Routine::Tiles,
     }
 }
 

@@ -93,7 +93,8 @@ impl Device {
         }
     }
 
-    /// The kernels that can multiply `m` rows of activations by weights of a format, the preferred one first.
+    /// The kernels that can multiply `m` rows of activations by weights of a format, the preferred one first. Those
+    /// whose [`Operation`](crate::Operation) is not reproducible are for [`Numerics::Fast`] only.
     pub fn kernels(&self, ty: GgmlType, m: usize) -> Vec<KernelId> {
         match &self.0 {
             Backend::Cpu(cpu) => cpu.kernels(ty, m),
@@ -284,7 +285,8 @@ impl DeviceMatrix {
     ///
     /// Activations are rounded to int8, 32 at a time, with a scale of a 127th of their largest magnitude: an
     /// output is off by at most half the sum of each scale times its 32 weights' magnitudes, plus f32 rounding.
-    /// A NaN or infinity among 32 activations makes the outputs of their row of X NaN.
+    /// [`Numerics::Fast`] may round them and the weights to bf16 instead, within the same bound.
+    /// A NaN or infinity among 32 activations makes the outputs of their row of X NaN; those of bf16 may be infinite.
     ///
     /// # Errors
     /// If `m` is zero, `x` does not have m * k or `y` m * n elements, m * n * k overflows, the kernel asked for
@@ -309,8 +311,8 @@ impl DeviceMatrix {
     }
 
     /// Computes a product in host memory: Y\[m, n\] = X\[m, k\] · W\[n, k\]ᵀ with rows in 16 or 32 bits that may have
-    /// gaps between them, and with an epilogue. On every device the bits are those of the CPU, which reads and writes
-    /// the operands in place; for a GPU they are copied.
+    /// gaps between them, and with an epilogue. By the same numerics as [`matmul_with`](Self::matmul_with). The CPU
+    /// reads and writes the operands in place; for a GPU they are copied.
     ///
     /// # Errors
     /// As [`matmul_with`](Self::matmul_with), and if tensors do not fit each other.
@@ -443,7 +445,10 @@ impl DeviceMatrix {
     }
 
     pub(crate) fn choose(&self, options: &Options, m: usize) -> Result<KernelId, Error> {
-        let eligible = self.device.kernels(self.ty, m);
+        let mut eligible = self.device.kernels(self.ty, m);
+        if options.numerics == Numerics::Reproducible {
+            eligible.retain(|kernel| kernel.operation().is_reproducible());
+        }
         match &options.kernel {
             None => eligible
                 .into_iter()

@@ -14,17 +14,26 @@ pub enum Operation {
     Gemv,
     /// Any number of rows of X, in tiles.
     Gemm,
+    /// Many rows of X, in tiles of `bf16`: with [`Numerics::Fast`](crate::Numerics::Fast), where there are registers
+    /// for them.
+    Tiles,
 }
 
 impl Operation {
-    const ALL: [Self; 2] = [Self::Gemv, Self::Gemm];
+    const ALL: [Self; 3] = [Self::Gemv, Self::Gemm, Self::Tiles];
 
-    /// `gemv` or `gemm`.
+    /// `gemv`, `gemm` or `tiles`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Gemv => "gemv",
             Self::Gemm => "gemm",
+            Self::Tiles => "tiles",
         }
+    }
+
+    /// Whether its products have the bits of [`Numerics::Reproducible`](crate::Numerics::Reproducible).
+    pub fn is_reproducible(self) -> bool {
+        self != Self::Tiles
     }
 }
 

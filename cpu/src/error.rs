@@ -133,6 +133,13 @@ pub enum Error {
         ty: GgmlType,
     },
 
+    /// A kernel was asked for that the instruction set has no registers for.
+    #[error("{isa} has no tile registers: expected amx, or one of the routines gemv and gemm")]
+    NoTiles {
+        /// The instruction set.
+        isa: &'static str,
+    },
+
     /// An instruction set was asked for that this CPU lacks.
     #[error("this CPU lacks what {name} needs: it has {}", .available.join(", "))]
     AbsentIsa {

@@ -3,6 +3,7 @@
 use warpdot_formats::Numerics;
 
 use crate::bytes::expect_length;
+use crate::kernel::Registers;
 use crate::matmul::compute;
 use crate::{Error, Isa, Kernel, Matrix, Problem, Product, Routine, Workspace};
 
@@ -78,16 +79,18 @@ impl<'a> Experts<'a> {
         )
     }
 
-    /// [`compute`](Self::compute) by a certain kernel, however many rows chose an expert.
+    /// [`compute`](Self::compute) by a certain kernel, however many rows chose an expert. Tile registers are for products
+    /// of whole matrices: [`Routine::Tiles`] stands for a gemm here.
     ///
     /// # Errors
-    /// As [`compute`](Self::compute).
+    /// As [`compute`](Self::compute), and if the instruction set lacks the routine's registers.
     pub fn compute_with(
         self,
         kernel: Kernel,
         workspace: &mut Workspace,
         product: Product,
     ) -> Result<(), Error> {
+        kernel.registers()?;
         self.compute_by(kernel.isa, &|_| kernel.routine, workspace, product)
     }
 
@@ -108,6 +111,6 @@ impl<'a> Experts<'a> {
         }
         expect_length("ids (rows of y)", y, ids.len())?;
         workspace.plan.experts(ids, y / x, (count, n), routine)?;
-        compute(isa, workspace, weights.into(), n, product)
+        compute(Registers::Vectors(isa), workspace, weights.into(), n, product)
     }
 }

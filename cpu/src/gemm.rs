@@ -158,7 +158,7 @@ pub(crate) fn multiply<I: Lanes, F: Format>(
             let vectors = I::VECTORS.min(groups.end - first);
             let unpacked = &mut unpacked[..vectors * runs];
             for (group, unpacked) in (first..).zip(unpacked.chunks_exact_mut(runs)) {
-                weights.group(group).for_each_part(isa, weights.row_blocks(), |first, part| {
+                weights.group(group).for_each_part(isa, 0..runs / F::RUNS, |first, part| {
                     isa.vectorize(
                         #[inline(always)]
                         || unpack::<I, F>(isa, part, first * F::RUNS, unpacked),

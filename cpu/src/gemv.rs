@@ -75,7 +75,7 @@ pub(crate) fn multiply<I: Lanes, F: Format>(
 ) {
     let accumulators = &mut accumulators.0[..CHAINS * columns];
     accumulators.fill([0.0; ROWS]);
-    group.for_each_part(isa, row_blocks, |first, part| {
+    group.for_each_part(isa, 0..row_blocks, |first, part| {
         let first = first * F::RUNS;
         isa.vectorize(
             #[inline(always)]

@@ -4,6 +4,9 @@
 //! execute its instructions. The modules below this one hold all `unsafe` code of the crate.
 
 #[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "instructions without intrinsics")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code, reason = "intrinsics")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -30,6 +33,12 @@ mod stream;
 mod x86;
 
 #[cfg(target_arch = "x86_64")]
+pub use amx::Amx;
+#[cfg(all(test, target_arch = "x86_64"))]
+pub(crate) use amx::emulator;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use amx::{ActivationTiles, SIDE, WeightTiles};
+#[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512Vnni;
@@ -42,13 +51,16 @@ pub use peak::ProductPeak;
 pub(crate) use peak::sum_of_words;
 pub use portable::Portable;
 pub(crate) use simd::{HALF, OCTET, Scales, Simd, Unpacked, Vectorize, octet_blocks, padded_octet, run_of};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use stream::Line;
 pub(crate) use stream::{Streaming, streaming};
 
 use crate::Error;
 
-/// ONE list of instruction sets, the most capable first: variants, names, whose conversions serve them, conditions.
+/// ONE list of instruction sets, the most capable first: variants, names, conditions,
+/// and whose conversions and products serve them.
 macro_rules! define_isa {
-    ($($(#[$condition:meta])* $isa:ident $name:literal converts as $simd:ident;)*) => {
+    ($($(#[$condition:meta])* $isa:ident $name:literal converts as $simd:ident, multiplies as $lanes:ident;)*) => {
         /// An instruction set that this CPU has.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[non_exhaustive]
@@ -83,10 +95,10 @@ macro_rules! define_isa {
                 }
             }
 
-            /// Runs generic products with the token.
+            /// Runs generic products with the token that serves them.
             pub(crate) fn visit<V: IsaVisitor>(self, visitor: V) -> V::Output {
                 match self {
-                    $($(#[$condition])* Self::$isa(isa) => visitor.visit(isa),)*
+                    $($(#[$condition])* Self::$isa(isa) => visitor.visit::<$lanes>(isa.into()),)*
                 }
             }
         }
@@ -94,12 +106,13 @@ macro_rules! define_isa {
 }
 
 define_isa! {
-    #[cfg(target_arch = "x86_64")] Avx512Vnni "avx512vnni" converts as Avx512Vnni;
-    #[cfg(target_arch = "x86_64")] AvxVnni "avxvnni" converts as Avx2;
-    #[cfg(target_arch = "x86_64")] Avx2 "avx2" converts as Avx2;
-    #[cfg(target_arch = "aarch64")] NeonDotprod "neondotprod" converts as Portable;
-    #[cfg(target_arch = "aarch64")] Neon "neon" converts as Portable;
-    Portable "portable" converts as Portable;
+    #[cfg(target_arch = "x86_64")] Amx "amx" converts as Avx512Vnni, multiplies as Avx512Vnni;
+    #[cfg(target_arch = "x86_64")] Avx512Vnni "avx512vnni" converts as Avx512Vnni, multiplies as Avx512Vnni;
+    #[cfg(target_arch = "x86_64")] AvxVnni "avxvnni" converts as Avx2, multiplies as AvxVnni;
+    #[cfg(target_arch = "x86_64")] Avx2 "avx2" converts as Avx2, multiplies as Avx2;
+    #[cfg(target_arch = "aarch64")] NeonDotprod "neondotprod" converts as Portable, multiplies as NeonDotprod;
+    #[cfg(target_arch = "aarch64")] Neon "neon" converts as Portable, multiplies as Neon;
+    Portable "portable" converts as Portable, multiplies as Portable;
 }
 
 /// Conversions that are generic over the instruction set.
@@ -127,6 +140,14 @@ impl Isa {
     /// The most capable instruction set that this CPU has.
     pub fn best() -> Self {
         Self::available().next().unwrap_or(Self::Portable(Portable))
+    }
+
+    /// Whether there are tile registers.
+    pub fn has_tiles(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return matches!(self, Self::Amx(_));
+        #[cfg(not(target_arch = "x86_64"))]
+        false
     }
 
     /// The instruction set called `name`.

@@ -2,7 +2,13 @@
 
 use warpdot_formats::{GgmlType, Numerics};
 
-use crate::{Isa, Problem};
+#[cfg(target_arch = "x86_64")]
+use crate::isa::Amx;
+use crate::{Error, Isa, Problem};
+
+/// Rows of activations from which tiles are chosen: as many as they hold. To make weights `bf16` takes about as long as
+/// ten rows by int8.
+const TILES_FROM: usize = 32;
 
 /// How the work is cut into tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,9 +17,23 @@ pub enum Routine {
     Gemv,
     /// Sixteen rows of weights side by side, unpacked once for all rows of activations: for many of these.
     Gemm,
+    /// Tiles of `bf16` in registers of their own: for many rows of activations, too, where the instruction set is `amx`
+    /// and the numerics are [`Numerics::Fast`].
+    Tiles,
 }
 
-/// A routine on an instruction set. Every kernel can compute every product.
+impl Routine {
+    /// The name in kernel ids, `gemv` for example.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gemv => "gemv",
+            Self::Gemm => "gemm",
+            Self::Tiles => "tiles",
+        }
+    }
+}
+
+/// A routine on an instruction set. Every kernel can compute every product, except that only `amx` has tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel {
     /// The instruction set.
@@ -25,9 +45,11 @@ pub struct Kernel {
 impl Kernel {
     /// The kernel that computes `problem` best.
     ///
-    /// All kernels give the [`Numerics::Reproducible`] bits, because no other order of operations has been
-    /// found to be quicker; so `numerics` does not matter yet.
+    /// All kernels but those of tiles give the [`Numerics::Reproducible`] bits.
     pub fn choose(isa: Isa, numerics: Numerics, problem: Problem) -> Self {
+        if isa.has_tiles() && numerics == Numerics::Fast && problem.m >= TILES_FROM {
+            return Self { isa, routine: Routine::Tiles };
+        }
         let many = match isa {
             // It adds up eight lanes about as fast as it multiplies four codes in each.
             #[cfg(target_arch = "x86_64")]
@@ -36,19 +58,34 @@ impl Kernel {
             Isa::AvxVnni(_) => 32,
             _ => 24,
         };
-        let routine = match numerics {
-            Numerics::Fast | Numerics::Reproducible if problem.m < many => Routine::Gemv,
-            Numerics::Fast | Numerics::Reproducible => Routine::Gemm,
-        };
-        Self { isa, routine }
+        Self { isa, routine: if problem.m < many { Routine::Gemv } else { Routine::Gemm } }
+    }
+
+    /// What the kernel computes in.
+    ///
+    /// # Errors
+    /// If it is for tiles, and the instruction set has none.
+    pub(crate) fn registers(self) -> Result<Registers, Error> {
+        match (self.routine, self.isa) {
+            #[cfg(target_arch = "x86_64")]
+            (Routine::Tiles, Isa::Amx(amx)) => Ok(Registers::Tiles(amx)),
+            (Routine::Tiles, isa) => Err(Error::NoTiles { isa: isa.name() }),
+            (Routine::Gemv | Routine::Gemm, isa) => Ok(Registers::Vectors(isa)),
+        }
     }
 
     /// The kernel's stable name for a format: `cpu-avx2-gemv-q4k` for example.
     pub fn id(self, ty: GgmlType) -> String {
-        let routine = match self.routine {
-            Routine::Gemv => "gemv",
-            Routine::Gemm => "gemm",
-        };
-        format!("cpu-{}-{routine}-{}", self.isa.name(), ty.suffix())
+        format!("cpu-{}-{}-{}", self.isa.name(), self.routine.name(), ty.suffix())
     }
+}
+
+/// What products are computed in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Registers {
+    /// Vectors, by gemv and gemm as the workspace's plan says.
+    Vectors(Isa),
+    /// Tiles, which multiply all rows of X by all rows of W.
+    #[cfg(target_arch = "x86_64")]
+    Tiles(Amx),
 }

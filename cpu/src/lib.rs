@@ -3,9 +3,10 @@
 //! There are two algorithms, `gemv.rs` for few rows of activations and `gemm.rs` for many, both with sixteen rows of
 //! weights side by side, one in each lane. They are written against a handful of vector operations (`isa/lanes.rs`)
 //! and the format contract of [`warpdot_formats`]: an instruction set contributes those operations, a format how its
-//! words unpack, and neither knows of the other. Weights are read from ggml's blocks as they are, or from a
-//! [`PackedMatrix`], which takes as many bytes and is quicker; all rows of a matrix or some of them (`weights.rs`), or
-//! for each row of activations those of an [expert](Experts). Threads come from rayon's current pool.
+//! words unpack, and neither knows of the other. A third, `tiles.rs`, is for many rows where there are tile registers.
+//! Weights are read from ggml's blocks as they are, or from a [`PackedMatrix`], which takes as many bytes and is
+//! quicker; all rows of a matrix or some of them (`weights.rs`), or for each row of activations those of an
+//! [expert](Experts). Threads come from rayon's current pool.
 //!
 //! ```
 //! use warpdot_cpu::{Isa, Numerics, Problem, Workspace, matmul};
@@ -42,6 +43,8 @@ mod parallel;
 mod plan;
 mod quantize;
 mod tensor;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 mod weights;
 
 pub use activations::quantize;

@@ -5,6 +5,7 @@ use warpdot_formats::{Format, FormatVisitor, GgmlType, Numerics};
 use crate::activations::ActivationRun;
 use crate::bytes::expect_length;
 use crate::epilogue::Epilogue;
+use crate::kernel::Registers;
 use crate::multiply::Multiply;
 use crate::pack::PackedMatrix;
 use crate::plan::Plan;
@@ -54,6 +55,11 @@ pub struct Workspace {
     /// Those of a gemm.
     pub(crate) runs: Vec<gemm::Activations>,
     pub(crate) tiles: Vec<gemm::Products>,
+    /// Those of tile registers.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) activation_tiles: Vec<crate::isa::ActivationTiles>,
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) lines: Vec<crate::isa::Line>,
 }
 
 impl Workspace {
@@ -73,8 +79,8 @@ pub(crate) fn grown<T: Clone>(buffer: &mut Vec<T>, length: usize, zero: T) -> &m
 
 /// Multiplies x, m rows of k activations, by n rows of k `weights`, and writes the m rows of n products to y.
 ///
-/// Activations are rounded to int8, 32 at a time
-/// ([`ActivationBlock`](warpdot_formats::ActivationBlock)). Threads come from rayon's current pool; the result
+/// Activations are rounded to int8, 32 at a time ([`ActivationBlock`](warpdot_formats::ActivationBlock)), or, by
+/// [`Numerics::Fast`] alone, they and the weights to `bf16`. Threads come from rayon's current pool; the result
 /// does not depend on their number.
 ///
 /// # Errors
@@ -133,7 +139,8 @@ impl Kernel {
     ///
     /// # Errors
     /// If a dimension is zero, k is not a multiple of the format's block, `m * n * k` overflows, tensors or weights do
-    /// not fit each other, or the weights' bytes start at an odd address.
+    /// not fit each other, or the weights' bytes start at an odd address; or if the instruction set lacks the routine's
+    /// registers.
     pub fn compute<'a>(
         self,
         workspace: &mut Workspace,
@@ -157,8 +164,9 @@ impl Kernel {
             let (rows, columns) = (product.y.rows(), product.y.columns());
             return Err(Error::TensorShape { what: "y", rows, columns, expected: (m, n) });
         }
+        let registers = self.registers()?;
         workspace.plan.product(self.routine, m);
-        compute(self.isa, workspace, weights, n, product)
+        compute(registers, workspace, weights, n, product)
     }
 
     /// [`matmul`] by this kernel.
@@ -231,7 +239,7 @@ fn plain_product<'a>(
 
 /// Computes a product as the workspace's plan says: each row of Y is one of X by n rows of the weights.
 pub(crate) fn compute(
-    isa: Isa,
+    registers: Registers,
     workspace: &mut Workspace,
     weights: MatrixRows,
     n: usize,
@@ -249,12 +257,12 @@ pub(crate) fn compute(
         }
     }
     epilogue.check(m, n)?;
-    weights.ty().visit(Compute { isa, workspace, weights, n, x, y, epilogue })
+    weights.ty().visit(Compute { registers, workspace, weights, n, x, y, epilogue })
 }
 
 /// A product whose operands have been checked.
 struct Compute<'a> {
-    isa: Isa,
+    registers: Registers,
     workspace: &'a mut Workspace,
     weights: MatrixRows<'a>,
     n: usize,
@@ -267,8 +275,13 @@ impl FormatVisitor for Compute<'_> {
     type Output = Result<(), Error>;
 
     fn visit<F: Format>(self) -> Self::Output {
-        let Self { isa, workspace, weights, n, x, y, epilogue } = self;
-        isa.visit(Multiply { workspace, weights: weights.weights::<F>()?, n, x, y, epilogue });
+        let Self { registers, workspace, weights, n, x, y, epilogue } = self;
+        let multiply = Multiply { workspace, weights: weights.weights::<F>()?, n, x, y, epilogue };
+        match registers {
+            Registers::Vectors(isa) => isa.visit(multiply),
+            #[cfg(target_arch = "x86_64")]
+            Registers::Tiles(amx) => multiply.tiles(amx),
+        }
         Ok(())
     }
 }

@@ -44,13 +44,20 @@ struct Task<'a, I> {
     one_thread: bool,
 }
 
+impl<F> Multiply<'_, F> {
+    /// Whether other threads are not worth waking.
+    pub(crate) fn one_thread(&self) -> bool {
+        self.y.rows() * self.n * self.x.columns() < SMALL || rayon::current_num_threads() == 1
+    }
+}
+
 impl<F: Format> IsaVisitor for Multiply<'_, F> {
     type Output = ();
 
     fn visit<I: Lanes>(self, isa: I) {
+        let one_thread = self.one_thread();
         let Self { workspace, weights, n, x, mut y, epilogue } = self;
-        let Workspace { plan, rows, activations, products, runs, tiles } = workspace;
-        let one_thread = y.rows() * n * x.columns() < SMALL || rayon::current_num_threads() == 1;
+        let Workspace { plan, rows, activations, products, runs, tiles, .. } = workspace;
         let weighing = Weighing::of::<I, F>();
         let rows = match plan.gathers() {
             true => grown(rows, x.rows() * (x.columns() / RUN), ActivationRun::ZERO),
@@ -79,13 +86,9 @@ impl<I: Lanes> Task<'_, I> {
         if self.one_thread { all } else { 1 }
     }
 
-    /// Rows of W in a strip: enough strips to balance the threads' loads, and whole groups, so that no two threads
-    /// write to the same cache line of an aligned y.
+    /// Rows of W in a strip.
     fn strip_rows(&self, tiles: usize) -> usize {
-        const STRIPS_PER_THREAD: usize = 8;
-        let strips = rayon::current_num_threads() * STRIPS_PER_THREAD;
-        let rows = if self.one_thread { self.n } else { (self.n * tiles).div_ceil(strips).min(self.n) };
-        rows.next_multiple_of(ROWS)
+        if self.one_thread { self.n.next_multiple_of(ROWS) } else { strip_rows(self.n, tiles) }
     }
 
     /// Quantizes rows of X one by one.
@@ -222,6 +225,14 @@ impl<I: Lanes> Task<'_, I> {
             gemm::pieces::<I>(products, tiles, column).for_each(store);
         });
     }
+}
+
+/// Rows of W in a strip, where n of them meet each of `tiles` tiles: enough strips to balance the threads' loads, and whole
+/// groups, so that no two threads write to the same cache line of an aligned y.
+pub(crate) fn strip_rows(n: usize, tiles: usize) -> usize {
+    const STRIPS_PER_THREAD: usize = 8;
+    let strips = rayon::current_num_threads() * STRIPS_PER_THREAD;
+    (n * tiles).div_ceil(strips).min(n).next_multiple_of(ROWS)
 }
 
 /// Multiplies the groups from `first` on. `products` has a row for each row of the tile of activations.

@@ -6,9 +6,13 @@
 //! read in order, and every line is aligned. Not a bit is changed, and none is added unless the blocks of a row are too
 //! few to fill the last of these lines.
 
+use std::ops::Range;
+
 use warpdot_formats::{Format, FormatVisitor, GgmlType};
 
 use crate::bytes::{blocks_of_bytes, expect_length};
+#[cfg(target_arch = "x86_64")]
+use crate::isa::Vectorize;
 use crate::isa::{BlocksOfRows, Isa, IsaVisitor, Lanes, ROWS, RowWords};
 use crate::memory::PackedLines;
 use crate::parallel::for_each_chunk;
@@ -53,6 +57,27 @@ impl<'a> Packed<'a> {
         let Chunk { blocks, lines } = const { chunk::<F>() };
         let rest = self.lines.len() % lines;
         self.lines.len() / lines * blocks + rest.saturating_sub(odd_lines::<F>()) / F::LAYOUT.words
+    }
+
+    /// The blocks of `range`, which starts with a chunk.
+    #[inline(always)]
+    pub(crate) fn part<F: Format>(self, range: Range<usize>) -> Self {
+        debug_assert!(range.start.is_multiple_of(chunk::<F>().blocks));
+        Self { lines: &self.lines[lines::<F>(range.start)..lines::<F>(range.end)], ..self }
+    }
+
+    /// Fetches part number `part` of `parts` of some blocks from memory.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn fetch<F: Format>(
+        self,
+        isa: impl Vectorize,
+        blocks: Range<usize>,
+        part: usize,
+        parts: usize,
+    ) {
+        for line in self.part::<F>(blocks).lines.iter().skip(part).step_by(parts) {
+            isa.prefetch(std::ptr::from_ref(line).cast());
+        }
     }
 
     /// The lines of the words of the blocks that are number `index` of their rows, and their odd fields.

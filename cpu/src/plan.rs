@@ -2,6 +2,8 @@
 //!
 //! A plain product is one such meeting: all rows of X and all rows of W. In a mixture of experts each expert's rows of
 //! W meet the rows of X that chose it.
+//!
+//! Tile registers have no part in plans, whose tiles are for a gemv or a gemm: the routine of tiles counts as a gemm.
 
 use crate::{Error, Routine, gemm, gemv};
 
@@ -106,7 +108,7 @@ impl Plan {
     fn add(&mut self, routine: Routine, first_row: usize, rows: usize) -> usize {
         let columns = match routine {
             Routine::Gemv => rows.div_ceil(rows.div_ceil(gemv::MAX_COLUMNS)),
-            Routine::Gemm => rows,
+            Routine::Gemm | Routine::Tiles => rows,
         };
         let mut left = rows;
         while left > 0 {
@@ -129,7 +131,7 @@ impl Plan {
         let (gemv, gemm) = self.tiles.split_at(self.gemv);
         match routine {
             Routine::Gemv => gemv,
-            Routine::Gemm => gemm,
+            Routine::Gemm | Routine::Tiles => gemm,
         }
     }
 
@@ -140,7 +142,7 @@ impl Plan {
             last.start
                 + match routine {
                     Routine::Gemv => last.columns,
-                    Routine::Gemm => last.columns.div_ceil(gemm::COLUMNS),
+                    Routine::Gemm | Routine::Tiles => last.columns.div_ceil(gemm::COLUMNS),
                 }
         })
     }

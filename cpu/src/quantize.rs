@@ -3,11 +3,11 @@
 use warpdot_formats::{Equal, Format, FormatVisitor, GgmlType, PerWeight};
 
 use crate::bytes::expect_length;
-#[cfg(target_arch = "x86_64")]
-use crate::isa::Avx2;
 #[cfg(target_arch = "aarch64")]
 use crate::isa::Portable;
 use crate::isa::Simd;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::{Avx2, Avx512Vnni};
 use crate::parallel::for_each_chunk;
 use crate::{Error, Isa};
 
@@ -38,13 +38,9 @@ pub fn quantize_blocks<F: Format>(
     let quantize = Quantize { weights, importance, blocks };
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni(isa)
-            if const { in_512_bits(F::TYPE, false) } && in_512_bits(F::TYPE, importance.is_some()) =>
-        {
-            quantize.with(isa) // not even compiled where the first condition does not hold
-        }
+        Isa::Amx(isa) => quantize.with_avx512(isa.into()),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni(isa) => quantize.with(Avx2::from(isa)),
+        Isa::Avx512Vnni(isa) => quantize.with_avx512(isa),
         #[cfg(target_arch = "x86_64")]
         Isa::AvxVnni(isa) => quantize.with(Avx2::from(isa)),
         #[cfg(target_arch = "x86_64")]
@@ -111,6 +107,16 @@ struct Quantize<'a, F> {
 }
 
 impl<F: Format> Quantize<'_, F> {
+    #[cfg(target_arch = "x86_64")]
+    fn with_avx512(self, isa: Avx512Vnni) {
+        // What the first condition rules out is not even compiled.
+        if const { in_512_bits(F::TYPE, false) } && in_512_bits(F::TYPE, self.importance.is_some()) {
+            self.with(isa);
+        } else {
+            self.with(Avx2::from(isa));
+        }
+    }
+
     fn with<I: Simd>(self, isa: I) {
         let Self { weights, importance, blocks } = self;
         let task = (TASK / F::WEIGHTS).max(1);

@@ -3,6 +3,8 @@
 //! They are any rows of a matrix, in any order: those from one on, or a list. Sixteen that lie packed beside each other
 //! are read as they are; others are brought side by side piece by piece, into a buffer that the first-level cache holds.
 
+use std::ops::Range;
+
 use warpdot_formats::Format;
 
 use crate::isa::{Lanes, ROWS, RowWords};
@@ -115,51 +117,56 @@ impl<'a, F: Format> Weights<'a, F> {
         Sixteen { rows: rows(index), next: rows(index + 1) }
     }
 
+    /// The rows from `ROWS * index` on, if they are packed side by side.
+    pub(crate) fn packed(&self, index: usize) -> Option<Packed<'a>> {
+        if self.packed.is_empty() {
+            return None;
+        }
+        let first = match self.ids {
+            None => self.first + index * ROWS,
+            Some(_) => {
+                let numbers = self.numbers(index);
+                let consecutive = numbers.iter().zip(numbers[0]..).all(|(number, next)| *number == next);
+                consecutive.then_some(numbers[0])?
+            }
+        };
+        let whole = first.is_multiple_of(ROWS) && first / ROWS < self.packed_groups();
+        whole.then(|| self.packed_group(first / ROWS))
+    }
+
     /// The rows from `ROWS * index` on, and whatever fills their group.
     pub(crate) fn group(&self, index: usize) -> Group<'a, F> {
         if self.packed.is_empty() {
             return Group::Blocks(self.sixteen(index));
         }
-        let first = match self.ids {
-            None => Some(self.first + index * ROWS),
-            Some(_) => {
-                let numbers = self.numbers(index);
-                let consecutive = numbers.iter().zip(numbers[0]..).all(|(number, next)| *number == next);
-                consecutive.then_some(numbers[0])
-            }
-        };
-        match first {
-            Some(first) if first.is_multiple_of(ROWS) && first / ROWS < self.packed_groups() => {
-                Group::Packed(self.packed_group(first / ROWS))
-            }
-            _ => {
-                let mut rows = [Row::Blocks::<F>(&[]); ROWS];
-                for (row, number) in rows.iter_mut().zip(self.numbers(index)) {
-                    *row = self.row(number);
-                }
-                Group::Any(rows)
-            }
+        if let Some(packed) = self.packed(index) {
+            return Group::Packed(packed);
         }
+        let mut rows = [Row::Blocks::<F>(&[]); ROWS];
+        for (row, number) in rows.iter_mut().zip(self.numbers(index)) {
+            *row = self.row(number);
+        }
+        Group::Any(rows)
     }
 }
 
 impl<F: Format> Group<'_, F> {
-    /// Calls `work` with packed blocks of the rows, `row_blocks` each, a few at a time or all of them, and the number
-    /// of the first one.
+    /// Calls `work` with packed blocks of the rows, a few at a time or all of them, and the number of the first one. Only
+    /// those of `range` count, which starts with a chunk.
     #[inline(always)]
     pub(crate) fn for_each_part<I: Lanes>(
         &self,
         isa: I,
-        row_blocks: usize,
+        range: Range<usize>,
         mut work: impl FnMut(usize, Packed<'_>),
     ) {
         if let Self::Packed(packed) = self {
-            return work(0, *packed);
+            return work(range.start, packed.part::<F>(range));
         }
         let at_once = const { LINES / chunk::<F>().lines * chunk::<F>().blocks };
         let mut buffer = [RowWords([0; ROWS]); LINES];
-        for first in (0..row_blocks).step_by(at_once) {
-            let lines = &mut buffer[..lines::<F>(at_once.min(row_blocks - first))];
+        for first in range.clone().step_by(at_once) {
+            let lines = &mut buffer[..lines::<F>(at_once.min(range.end - first))];
             match self {
                 Self::Blocks(sixteen) => isa.vectorize(
                     #[inline(always)]

@@ -11,7 +11,7 @@ use crate::{
 use indicatif::ProgressBar;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::fmt;
-use warpdot::{DeviceMatrix, GgmlType, KernelId, Options, QuantizedMatrix};
+use warpdot::{DeviceMatrix, GgmlType, KernelId, Numerics, Options, QuantizedMatrix};
 use warpdot_formats::RUN;
 use warpdot_measure::{
     Line,
@@ -118,16 +118,28 @@ impl<'a> Session<'a> {
         self.devices.iter().any(|device| !self.kernels(device, work).is_empty())
     }
 
-    /// The kernels to measure; `None` is the preferred one.
-    fn kernels(&self, device: &Selected, work: &Work) -> Vec<Option<KernelId>> {
+    /// The numerics and kernels to measure; `None` is the preferred one.
+    fn kernels(&self, device: &Selected, work: &Work) -> Vec<(NumericsChoice, Option<KernelId>)> {
+        let numerics = self.args.numerics.iter().copied();
         if self.args.kernels.is_empty() {
-            return vec![None];
+            return numerics.map(|numerics| (numerics, None)).collect();
         }
         let wanted = |kernel: &KernelId| {
             let name = kernel.to_string();
             self.args.kernels.iter().any(|part| name.contains(part.as_str()))
         };
-        device.device.kernels(work.ty, work.shape.m).into_iter().filter(wanted).map(Some).collect()
+        let kernels: Vec<_> =
+            device.device.kernels(work.ty, work.shape.m).into_iter().filter(wanted).collect();
+        let of = |numerics: NumericsChoice| {
+            let reproducible = Numerics::from(numerics) == Numerics::Reproducible;
+            let able = |kernel: &&KernelId| !reproducible || kernel.operation().is_reproducible();
+            kernels
+                .iter()
+                .filter(able)
+                .map(move |kernel| (numerics, Some(kernel.clone())))
+                .collect::<Vec<_>>()
+        };
+        numerics.flat_map(of).collect()
     }
 
     /// The CPU's pools, or one place without a pool.
@@ -141,7 +153,7 @@ impl<'a> Session<'a> {
         let of = |work: &Work| {
             let timed = self.devices.iter().filter(|device| device.emulated.is_none());
             let kernels = timed.map(|device| self.kernels(device, work).len() * self.pools(device).len());
-            work.caches.len() * (kernels.sum::<usize>() * self.args.numerics.len() + roofs)
+            work.caches.len() * (kernels.sum::<usize>() + roofs)
         };
         work.iter().map(of).sum::<usize>() * usize::from(self.args.samples)
     }
@@ -201,12 +213,10 @@ impl<'a> Session<'a> {
     ) -> Result<Vec<Entrant<'b>>, Error> {
         let mut entrants = Vec::new();
         for pool in self.pools(device) {
-            for &numerics in &self.args.numerics {
-                for kernel in self.kernels(device, work) {
-                    let options = Options { numerics: numerics.into(), kernel };
-                    let contest = Contest::new(copies, pool.map(|(_, pool)| pool), options, work.shape.m, x)?;
-                    entrants.push(Entrant { device, pool, numerics, contest });
-                }
+            for (numerics, kernel) in self.kernels(device, work) {
+                let options = Options { numerics: numerics.into(), kernel };
+                let contest = Contest::new(copies, pool.map(|(_, pool)| pool), options, work.shape.m, x)?;
+                entrants.push(Entrant { device, pool, numerics, contest });
             }
         }
         Ok(entrants)

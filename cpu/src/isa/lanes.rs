@@ -8,6 +8,8 @@ use super::Vectorize;
 #[macro_use]
 mod operators;
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;

@@ -60,6 +60,7 @@ impl ProductPeak {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::*;
+    use crate::isa::amx::{Amx, PRODUCTS_PER_ROUND};
     use std::{arch::asm, hint::black_box};
 
     /// Independent sums, enough to hide the latency of the instructions.
@@ -68,6 +69,13 @@ mod x86 {
     pub(super) fn available() -> Vec<ProductPeak> {
         let peak = |name, bytes, run| ProductPeak { name, products_per_round: CHAINS * bytes, run };
         let mut peaks = Vec::new();
+        if Amx::detect().is_some() {
+            peaks.push(ProductPeak {
+                name: "AMX",
+                products_per_round: PRODUCTS_PER_ROUND,
+                run: |rounds| Amx::detect().map_or(0, |amx| amx.multiply_in_registers(rounds)),
+            });
+        }
         if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
             // SAFETY: the CPU has the two features.
             peaks.push(peak("AVX512-VNNI", 64, |rounds| unsafe { avx512_vnni(rounds) }));

@@ -6,9 +6,14 @@ use super::{HALF, Simd};
 use crate::dequantize::{Float, Kind};
 
 /// A cache line.
-#[derive(Clone, Copy, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub(crate) struct Line(pub(crate) [u8; 64]);
+
+#[cfg(target_arch = "x86_64")]
+impl Line {
+    pub(crate) const ZERO: Self = Self([0; _]);
+}
 
 /// Leave to store past the caches, until a fence.
 pub(crate) struct Streaming<I: Simd> {
@@ -34,6 +39,7 @@ pub(crate) fn streaming<I: Simd, R>(isa: I, past_caches: bool, work: impl FnOnce
 
 impl<I: Simd> Streaming<I> {
     /// Whether to store past the caches at all.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub(super) fn past_caches(&self) -> bool {
         self.past_caches

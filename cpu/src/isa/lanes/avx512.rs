@@ -10,11 +10,11 @@ use crate::isa::Avx512Vnni;
 
 /// 16 words; only made with the token at hand.
 #[derive(Clone, Copy)]
-pub(crate) struct Words(__m512i);
+pub(crate) struct Words(pub(super) __m512i);
 
 /// 16 numbers; only made with the token at hand.
 #[derive(Clone, Copy)]
-pub(crate) struct Numbers(__m512);
+pub(crate) struct Numbers(pub(super) __m512);
 
 /// Functions of vectors by an intrinsic each.
 macro_rules! intrinsics {
