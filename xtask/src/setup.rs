@@ -43,7 +43,8 @@ pub(crate) fn get<T>(ways: &[Way], find: impl Fn() -> Option<T>) -> Option<T> {
 fn find() -> Result<Result<Toolchain, String>> {
     let archs =
         arch::select(std::env::var("WARPDOT_PTX_ARCHS").ok().as_deref()).map_err(|text| anyhow!(text))?;
-    match toolchain::find(&archs) {
+    let codes: Vec<_> = archs.iter().map(|arch| arch.code).collect();
+    match toolchain::find(&codes) {
         Ok(toolchain) => Ok(Ok(toolchain)),
         Err(Failure::None(reasons)) => Ok(Err(reasons)),
         Err(Failure::Unusable(reason)) => bail!("{reason}; unset the variable to let setup look for another"),
