@@ -1,6 +1,9 @@
 //! Bad input gives an error that names the value and what was expected.
 
-use warpdot_cpu::{Error, Isa, Kernel, Numerics, Problem, Routine, Workspace, dot, matmul, quantize};
+use warpdot_cpu::{
+    Error, Experts, Isa, Kernel, Matrix, Numerics, Problem, Product, Routine, Tensor, TensorMut, Workspace,
+    dot, matmul, quantize,
+};
 use warpdot_formats::{Format, GgmlType, Q4_0, Q6K};
 
 /// The message for a product of zero weights.
@@ -90,4 +93,18 @@ fn kernel_ids() {
     let id = |m| Kernel::choose(isa, Numerics::Fast, Problem { m, n: 64, k: 256 }).id(GgmlType::Q4K);
     assert_eq!(id(1), "cpu-portable-gemv-q4k");
     assert_eq!(id(100), "cpu-portable-gemm-q4k");
+}
+
+#[test]
+fn tiles_elsewhere() {
+    let isa = Isa::demand("portable").expect("always there");
+    let (kernel, problem) = (Kernel { isa, routine: Routine::Tiles }, Problem { m: 1, n: 1, k: 32 });
+    let w = [Q4_0::quantize(&[0.0; 32])];
+    let expected = Err(Error::NoTiles { isa: "portable" });
+    assert_eq!(kernel.matmul(&mut Workspace::new(), problem, &w, &[0.0; 32], &mut [0.0]), expected);
+    let matrix = Matrix::Blocks { ty: GgmlType::Q4_0, n: 1, k: 32, bytes: bytemuck::cast_slice(&w) };
+    let (x, mut y) = ([0.0f32; 32], [0.0f32]);
+    let (x, y) = (Tensor::new(&x[..], 1, 32).expect("x"), TensorMut::new(&mut y[..], 1, 1).expect("y"));
+    let experts = Experts::new(matrix, 1, &[0]).expect("one expert");
+    assert_eq!(experts.compute_with(kernel, &mut Workspace::new(), Product::new(x, y)), expected);
 }

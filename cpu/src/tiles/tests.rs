@@ -9,7 +9,9 @@ use warpdot_formats::{FormatVisitor, GgmlType, Numerics, Q8_0, code_bytes};
 use super::*;
 use crate::isa::emulator;
 use crate::tensor::TensorMut;
-use crate::{Epilogue, Isa, Kernel, Matrix, PackedMatrix, Problem, Product, Routine, Workspace};
+use crate::{
+    Epilogue, Experts, Isa, Kernel, Matrix, MatrixRows, PackedMatrix, Problem, Product, Routine, Workspace,
+};
 
 /// The kernel, unless this CPU lacks the vectors that work is prepared in.
 fn kernel() -> Option<Kernel> {
@@ -234,6 +236,61 @@ fn products_are_computed_with_epilogues() {
         }
         assert_eq!(y[n..], [-1.0; 2], "between the rows");
     }
+}
+
+/// Ranges and lists of rows, of blocks and of packed weights, that are aligned with the groups and that are not.
+#[test]
+fn some_rows_give_the_bits_of_the_whole() {
+    let Some(kernel) = kernel() else { return };
+    let (problem, rows) = (Problem { m: 33, n: 83, k: 544 }, 20..83);
+    let Problem { m, n, k } = problem;
+    let (w, x): (Vec<Q8_0>, _) = (blocks(&normal(5, n * k)), normal(6, m * k));
+    let whole = run(kernel, problem, &w, &x);
+    let bytes: &[u8] = bytemuck::cast_slice(&w);
+    let packed = PackedMatrix::new(kernel.isa, GgmlType::Q8_0, n, k, bytes).expect("valid weights");
+    let beside: Vec<u32> = (28..60).chain([0, 62, 3, 3]).collect();
+    for matrix in [Matrix::Blocks { ty: GgmlType::Q8_0, n, k, bytes }, Matrix::Packed(&packed)] {
+        let range = matrix.range(rows.clone()).expect("some rows");
+        let aligned = matrix.range(32..80).expect("some rows");
+        let check = |of: MatrixRows, ids: Vec<usize>| {
+            let mut y = vec![f32::MAX; m * ids.len()];
+            let x = Tensor::new(&x[..], m, k).expect("x");
+            let product = Product::new(x, TensorMut::new(&mut y[..], m, ids.len()).expect("y"));
+            kernel.compute(&mut Workspace::new(), of, product).expect("valid");
+            for (i, found) in y.iter().enumerate() {
+                let expected = whole[i / ids.len() * n + ids[i % ids.len()]];
+                assert_eq!(found.to_bits(), expected.to_bits(), "output {i}, rows {ids:?} of {matrix:?}");
+            }
+        };
+        check(range.into(), rows.clone().collect());
+        check(aligned.into(), (32..80).collect());
+        let ids = beside.iter().map(|id| rows.start + *id as usize).collect();
+        check(range.gather(&beside).expect("some rows"), ids);
+    }
+}
+
+/// Experts have no tiles: their products are those of a gemm.
+#[test]
+fn experts_are_multiplied_without_tiles() {
+    let Some(kernel) = kernel() else { return };
+    let (m, n, k) = (40, 17, 64);
+    let (w, x): (Vec<Q8_0>, _) = (blocks(&normal(7, 2 * n * k)), normal(8, m * k));
+    let matrix = Matrix::Blocks { ty: GgmlType::Q8_0, n: 2 * n, k, bytes: bytemuck::cast_slice(&w) };
+    let ids: Vec<u32> = (0..m as u32).map(|row| u32::from(row == 3)).collect();
+    let experts = Experts::new(matrix, 2, &ids).expect("two experts");
+    let by = |compute: &dyn Fn(&mut Workspace, Product) -> Result<(), crate::Error>| {
+        let mut y = vec![f32::MAX; m * n];
+        let x = Tensor::new(&x[..], m, k).expect("x");
+        let product = Product::new(x, TensorMut::new(&mut y[..], m, n).expect("y"));
+        compute(&mut Workspace::new(), product).expect("valid");
+        y
+    };
+    let isa = kernel.isa;
+    let gemm = by(&|workspace, product| {
+        experts.compute_with(Kernel { isa, routine: Routine::Gemm }, workspace, product)
+    });
+    assert_eq!(by(&|workspace, product| experts.compute_with(kernel, workspace, product)), gemm);
+    assert_eq!(by(&|workspace, product| experts.compute(isa, Numerics::Fast, workspace, product)), gemm);
 }
 
 #[test]
