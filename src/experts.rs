@@ -9,6 +9,7 @@ use warpdot_kernels::launch::Family;
 #[cfg(feature = "cuda")]
 use crate::cuda::LoadedKernel;
 use crate::device::{Shape, Weights};
+use crate::kernel::Operation;
 use crate::matrix::expect_length;
 use crate::{Device, DeviceMatrix, Error, Options};
 
@@ -102,8 +103,8 @@ impl Experts {
     ///
     /// # Errors
     /// If there is not one id for each row of Y or no expert for one of them; if tensors do not fit each other, or the
-    /// rows of Y are not a multiple of those of X; if the kernel asked for cannot compute the product (of a GPU's, a gemv
-    /// can); if Y has more than 65535 rows on a GPU; or if the device fails.
+    /// rows of Y are not a multiple of those of X; if the kernel asked for cannot compute the product (a gemv can, and on the
+    /// CPU a gemm); if Y has more than 65535 rows on a GPU; or if the device fails.
     #[doc(alias = "matmul_id")]
     #[doc(alias = "mul_mat_id")]
     pub fn compute(&self, options: &Options, ids: &[u32], product: Product) -> Result<Duration, Error> {
@@ -114,7 +115,16 @@ impl Experts {
         }
         let operation = match &options.kernel {
             None => None,
-            Some(_) => Some(self.matrix.choose(options, 1)?.operation()),
+            Some(kernel) => {
+                let operation = self.matrix.choose(options, 1)?.operation();
+                if !self.serves(operation) {
+                    let mut eligible = self.device().kernels(self.matrix.ty(), 1);
+                    eligible.retain(|kernel| self.serves(kernel.operation()));
+                    let device = self.device().id();
+                    return Err(Error::KernelNotEligible { kernel: kernel.clone(), device, eligible });
+                }
+                Some(operation)
+            }
         };
         match self.matrix.weights() {
             Weights::Cpu(weights) => {
@@ -122,7 +132,16 @@ impl Experts {
                 weights.experts(options.numerics, operation, range, (self.count, ids), product)
             }
             #[cfg(feature = "cuda")]
-            Weights::Cuda(_) => self.compute_on_gpu(options, operation, ids, product),
+            Weights::Cuda(_) => self.compute_on_gpu(ids, product),
+        }
+    }
+
+    /// Whether kernels of an operation can multiply by experts.
+    fn serves(&self, operation: Operation) -> bool {
+        match self.matrix.weights() {
+            Weights::Cpu(_) => operation != Operation::Tiles,
+            #[cfg(feature = "cuda")]
+            Weights::Cuda(_) => operation == Operation::Gemv,
         }
     }
 

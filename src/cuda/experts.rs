@@ -6,9 +6,8 @@ use warpdot_host::{Argument, CUdeviceptr, CUstream};
 
 use super::Product;
 use super::product::check_ids;
-use crate::kernel::Operation;
 use crate::matrix::expect_length;
-use crate::{Error, Experts, Options};
+use crate::{Error, Experts};
 
 impl Experts {
     /// How many bytes of device memory a product with `m` rows of X needs while it runs.
@@ -87,20 +86,9 @@ impl Experts {
     /// [`compute`](Self::compute), of which all but the tensors has been checked.
     pub(crate) fn compute_on_gpu(
         &self,
-        options: &Options,
-        operation: Option<Operation>,
         ids: &[u32],
         product: warpdot_cpu::Product,
     ) -> Result<Duration, Error> {
-        if let (Some(kernel), Some(Operation::Gemm)) = (&options.kernel, operation) {
-            let mut eligible = self.device().kernels(self.matrix.ty(), 1);
-            eligible.retain(|kernel| kernel.operation() == Operation::Gemv);
-            return Err(Error::KernelNotEligible {
-                kernel: kernel.clone(),
-                device: self.device().id(),
-                eligible,
-            });
-        }
         let warpdot_cpu::Product { x, y, epilogue } = product;
         let shape = self.shape(x.rows(), y.rows())?;
         expect_length("y (n)", shape.n, y.columns())?;
