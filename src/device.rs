@@ -11,7 +11,7 @@ use warpdot_formats::{GgmlType, Numerics, RUN};
 use crate::cpu::{Cpu, CpuMatrix};
 #[cfg(feature = "cuda")]
 use crate::cuda::{Cuda, CudaMatrix};
-use crate::kernel::KernelId;
+use crate::kernel::{KernelId, Operation};
 use crate::matrix::expect_length;
 use crate::{Error, QuantizedMatrix};
 
@@ -444,8 +444,26 @@ impl DeviceMatrix {
         }
     }
 
+    /// The kernel that the options ask for, or the preferred one.
     pub(crate) fn choose(&self, options: &Options, m: usize) -> Result<KernelId, Error> {
+        self.choose_among(options, m, |_| true)
+    }
+
+    /// The operation of the kernel that the options ask for, if they ask for one.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn demanded(&self, options: &Options, m: usize) -> Result<Option<Operation>, Error> {
+        options.kernel.as_ref().map(|_| self.choose(options, m).map(|kernel| kernel.operation())).transpose()
+    }
+
+    /// As [`choose`](Self::choose), among the kernels whose operations serve.
+    pub(crate) fn choose_among(
+        &self,
+        options: &Options,
+        m: usize,
+        serves: impl Fn(Operation) -> bool,
+    ) -> Result<KernelId, Error> {
         let mut eligible = self.device.kernels(self.ty, m);
+        eligible.retain(|kernel| serves(kernel.operation()));
         if options.numerics == Numerics::Reproducible {
             eligible.retain(|kernel| kernel.operation().is_reproducible());
         }

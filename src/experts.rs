@@ -81,7 +81,7 @@ impl Experts {
     /// each expert's weights are read and decoded once for several rows that chose it, by the kernel that suits their
     /// number, or by that of the options; each row of X is quantized once; and nothing is allocated once products as large
     /// have been computed. For a GPU, the operands are copied: those in its memory go to
-    /// [`enqueue`](Self::enqueue).
+    /// `enqueue`, which there is with the feature `cuda`.
     ///
     /// ```
     /// use warpdot::{Device, GgmlType, Options, Product, QuantizedMatrix, Tensor, TensorMut};
@@ -103,8 +103,8 @@ impl Experts {
     ///
     /// # Errors
     /// If there is not one id for each row of Y or no expert for one of them; if tensors do not fit each other, or the
-    /// rows of Y are not a multiple of those of X; if the kernel asked for cannot compute the product (a gemv can, and on the
-    /// CPU a gemm); if Y has more than 65535 rows on a GPU; or if the device fails.
+    /// rows of Y are not a multiple of those of X; if the kernel asked for cannot compute the product (a gemv can, and
+    /// on the CPU a gemm); if Y has more than 65535 rows on a GPU; or if the device fails.
     #[doc(alias = "matmul_id")]
     #[doc(alias = "mul_mat_id")]
     pub fn compute(&self, options: &Options, ids: &[u32], product: Product) -> Result<Duration, Error> {
@@ -115,15 +115,9 @@ impl Experts {
         }
         let operation = match &options.kernel {
             None => None,
-            Some(kernel) => {
-                let operation = self.matrix.choose(options, 1)?.operation();
-                if !self.serves(operation) {
-                    let mut eligible = self.device().kernels(self.matrix.ty(), 1);
-                    eligible.retain(|kernel| self.serves(kernel.operation()));
-                    let device = self.device().id();
-                    return Err(Error::KernelNotEligible { kernel: kernel.clone(), device, eligible });
-                }
-                Some(operation)
+            Some(_) => {
+                let serves = |operation| self.serves(operation);
+                Some(self.matrix.choose_among(options, 1, serves)?.operation())
             }
         };
         match self.matrix.weights() {

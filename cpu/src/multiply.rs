@@ -91,6 +91,21 @@ impl<I: Lanes> Task<'_, I> {
         if self.one_thread { self.n.next_multiple_of(ROWS) } else { strip_rows(self.n, tiles) }
     }
 
+    /// Calls `work` with each tile of a routine and what it has of `data`, `unit` elements for each place of its extent.
+    fn for_each_tile<T: Send>(
+        &self,
+        routine: Routine,
+        data: &mut [T],
+        unit: usize,
+        work: &(dyn Fn(Tile, &mut [T]) + Sync),
+    ) {
+        let tiles = self.plan.tiles(routine);
+        let start = |tile: usize| tiles[tile].start * unit;
+        for_each_piece(data, 0..tiles.len(), &start, self.one_thread, &|index, data| {
+            work(tiles[index], data)
+        });
+    }
+
     /// Quantizes rows of X one by one.
     fn quantize_rows(&self, rows: &mut [ActivationRun<1>]) {
         for_each_chunk(rows, self.runs(), self.at_once(self.x.rows()), &|row, runs| {
@@ -100,33 +115,32 @@ impl<I: Lanes> Task<'_, I> {
 
     /// Fills the activations of tiles for a gemv.
     fn fill_gemv(&self, activations: &mut [ActivationRun<1>]) {
-        let (tiles, runs) = (self.plan.tiles(Routine::Gemv), self.runs());
-        let start = |tile: usize| tiles[tile].start * runs;
-        for_each_piece(activations, 0..tiles.len(), &start, self.one_thread, &|index, activations| {
-            let tile = &tiles[index];
-            match self.plan.gathers() {
-                true => gemv::gather(self.rows, self.plan.sources(tile), activations),
-                false => gemv::quantize(self.isa, self.weighing, self.x, tile.before, activations),
-            }
+        self.for_each_tile(Routine::Gemv, activations, self.runs(), &|tile, activations| match self
+            .plan
+            .gathers()
+        {
+            true => gemv::gather(self.rows, self.plan.sources(&tile), activations),
+            false => gemv::quantize(self.isa, self.weighing, self.x, tile.before, activations),
         });
     }
 
     /// Fills the activations of tiles for a gemm.
     fn fill_gemm(&self, activations: &mut [gemm::Activations]) {
-        let (tiles, runs) = (self.plan.tiles(Routine::Gemm), self.runs());
-        let start = |tile: usize| tiles[tile].start * runs;
-        for_each_piece(activations, 0..tiles.len(), &start, self.one_thread, &|index, activations| {
-            let tile = &tiles[index];
-            match self.plan.gathers() {
-                true => gemm::gather(self.rows, self.plan.sources(tile), activations),
+        let runs = self.runs();
+        self.for_each_tile(
+            Routine::Gemm,
+            activations,
+            runs,
+            &|tile, activations| match self.plan.gathers() {
+                true => gemm::gather(self.rows, self.plan.sources(&tile), activations),
                 false => {
                     for_each_chunk(activations, runs, self.at_once(tile.columns), &|some, activations| {
                         let first = tile.before + some * gemm::COLUMNS;
                         gemm::quantize(self.isa, self.weighing, self.x, first, activations);
                     })
                 }
-            }
-        });
+            },
+        );
     }
 
     /// With one row of X products may go to Y itself.
@@ -141,12 +155,11 @@ impl<I: Lanes> Task<'_, I> {
         let activations = grown(activations, columns * runs, ActivationRun::ZERO);
         self.fill_gemv(activations);
 
-        let (activations, tiles) = (&*activations, self.plan.tiles(Routine::Gemv));
-        let strip = self.strip_rows(tiles.len());
+        let activations = &*activations;
+        let strip = self.strip_rows(self.plan.tiles(Routine::Gemv).len());
         let multiply = |products: &mut [f32]| {
-            let start = |tile: usize| tiles[tile].start * n;
-            for_each_piece(products, 0..tiles.len(), &start, self.one_thread, &|index, products| {
-                let Tile { first_row, columns, start, .. } = tiles[index];
+            self.for_each_tile(Routine::Gemv, products, n, &|tile, products| {
+                let Tile { first_row, columns, start, .. } = tile;
                 let activations = &activations[start * runs..][..columns * runs];
                 let weights = weights.starting_at(first_row);
                 for_each_chunk(products, columns * strip, 1, &|index, products| {
@@ -196,12 +209,12 @@ impl<I: Lanes> Task<'_, I> {
         let activations = grown(activations, extent * runs, gemm::Activations::ZERO);
         self.fill_gemm(activations);
 
-        let (activations, tiles) = (&*activations, self.plan.tiles(Routine::Gemm));
-        let strip = self.strip_rows(tiles.len()).next_multiple_of(I::VECTORS * ROWS) / ROWS;
+        let activations = &*activations;
+        let tiles = self.plan.tiles(Routine::Gemm).len();
+        let strip = self.strip_rows(tiles).next_multiple_of(I::VECTORS * ROWS) / ROWS;
         let products = grown(products, extent * groups, gemm::NO_PRODUCTS);
-        let start = |tile: usize| tiles[tile].start * groups;
-        for_each_piece(products, 0..tiles.len(), &start, self.one_thread, &|index, products| {
-            let Tile { first_row, columns, start, .. } = tiles[index];
+        self.for_each_tile(Routine::Gemm, products, groups, &|tile, products| {
+            let Tile { first_row, columns, start, .. } = tile;
             let columns = columns.div_ceil(gemm::COLUMNS);
             let activations = &activations[start * runs..][..columns * runs];
             let weights = weights.starting_at(first_row);

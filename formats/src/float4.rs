@@ -201,7 +201,7 @@ impl Format for Nvfp4 {
         );
         let importances = side_by_side(
             #[inline(always)]
-            |i| if I::EQUAL { 1.0 } else { importance.of(i) },
+            |i| importance.of(i),
         );
         let mut largest = Lanes::ZERO;
         for magnitudes in magnitudes {

@@ -53,10 +53,7 @@ impl DeviceMatrix {
     ///   as many rows as Y may be Y itself, at the same address, with the same type and stride.
     pub unsafe fn enqueue(&self, stream: CUstream, product: &Product) -> Result<(), Error> {
         let (weights, shape) = (self.gpu()?, self.shape(product.x.rows)?);
-        let operation = match &product.options.kernel {
-            None => None,
-            Some(_) => Some(self.choose(&product.options, shape.m)?.operation()),
-        };
+        let operation = self.demanded(&product.options, shape.m)?;
         // SAFETY: the caller's; the weights are those of the shape.
         unsafe { weights.enqueue(stream, operation, product, None, shape) }
     }

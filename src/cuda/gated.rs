@@ -2,8 +2,7 @@
 //! feed-forward layer.
 
 use warpdot_formats::FloatType;
-use warpdot_host::CUdeviceptr;
-use warpdot_host::CUstream;
+use warpdot_host::{CUdeviceptr, CUstream};
 
 use super::matrix::workspace_bytes;
 use super::{Experts, Product, Tensor, Workspace};
@@ -87,10 +86,7 @@ impl DeviceMatrix {
         check(self, up)?;
         let shape = self.shape(product.x.rows)?;
         let product = with_factors(product, shape, shape)?;
-        let operation = match &product.options.kernel {
-            None => None,
-            Some(_) => Some(self.choose(&product.options, shape.m)?.operation()),
-        };
+        let operation = self.demanded(&product.options, shape.m)?;
         // SAFETY: the caller's; both matrices are those of the shape, and the factors are in the workspace.
         unsafe { weights.enqueue(stream, operation, &product, Some(up.gpu()?), shape) }
     }
@@ -101,8 +97,9 @@ impl Experts {
     /// needs while it runs.
     ///
     /// # Errors
-    /// If `m` is zero or the size overflows.
+    /// If the experts are not on a GPU, `m` is zero, or the size overflows.
     pub fn gated_workspace_bytes(&self, m: usize, y_rows: usize) -> Result<usize, Error> {
+        self.matrix.gpu()?;
         let x = self.matrix.shape(m)?;
         bytes(x, Shape { m: y_rows, n: self.rows(), k: x.k })
     }
