@@ -222,7 +222,8 @@ impl<'a> Session<'a> {
         Ok(entrants)
     }
 
-    /// A line for each entrant; alternating samples of those on real devices, and of the ceilings.
+    /// A line for each entrant. Samples of those on real devices alternate, and those of the ceilings with them, for
+    /// one pool of threads after the other: the threads of two that take turns can stay on one core for a while.
     fn compare(
         &self,
         work: &Work,
@@ -232,48 +233,57 @@ impl<'a> Session<'a> {
         progress: &ProgressBar,
     ) -> Result<Vec<Line>, Error> {
         let mut lines: Vec<Line> = entrants.iter().map(|entrant| entrant.line(work, cache)).collect();
-        let mut timed: Vec<(usize, &mut Contest<'_>)> = entrants
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, entrant)| entrant.device.emulated.is_none())
-            .map(|(index, entrant)| (index, &mut entrant.contest))
-            .collect();
-        if timed.is_empty() {
-            return Ok(lines);
+        let places = self.pools.iter().map(Some).chain([None]);
+        for place in places {
+            let threads = place.map(|(threads, _)| *threads);
+            let timed: Vec<(&mut Line, &mut Contest<'_>)> = entrants
+                .iter_mut()
+                .zip(&mut lines)
+                .filter(|(entrant, line)| entrant.device.emulated.is_none() && line.threads == threads)
+                .map(|(entrant, line)| (line, &mut entrant.contest))
+                .collect();
+            if !timed.is_empty() {
+                self.time(timed, place, bytes, progress)?;
+            }
         }
+        Ok(lines)
+    }
+
+    /// Writes the times of contests of one pool to their lines, or of those on GPUs.
+    fn time(
+        &self,
+        mut timed: Vec<(&mut Line, &mut Contest<'_>)>,
+        place: Option<&(usize, ThreadPool)>,
+        bytes: usize,
+        progress: &ProgressBar,
+    ) -> Result<(), Error> {
         let slowest = timed.iter_mut().map(|(_, contest)| contest.time(1)).fold(0.0, f64::max);
         let calls = ((SAMPLE.0 / slowest) as usize).clamp(1, SAMPLE.1);
         let plan = Plan { samples: self.args.samples.into(), calls, warm_up: 1 };
 
-        let pools = self.pools.iter().map(|(_, pool)| Some(pool));
-        let memory = self.memory.iter();
-        let mut readers: Vec<_> =
-            memory.flat_map(|memory| pools.clone().map(|pool| In(pool, Reader::new(memory)))).collect();
-        let mut multipliers: Vec<_> = pools.filter_map(|pool| Some(In(pool, Multiplier::new()?))).collect();
+        let pool = place.map(|(_, pool)| pool);
+        let mut reader = place.and(self.memory.as_ref()).map(|memory| In(pool, Reader::new(memory)));
+        let mut multiplier = place.and(Multiplier::new()).map(|multiplier| In(pool, multiplier));
         let mut contenders: Vec<&mut dyn Contender> = Vec::new();
         contenders.extend(timed.iter_mut().map(|(_, contest)| &mut **contest as &mut dyn Contender));
-        contenders.extend(readers.iter_mut().map(|reader| reader as &mut dyn Contender));
-        contenders.extend(multipliers.iter_mut().map(|multiplier| multiplier as &mut dyn Contender));
+        contenders.extend(reader.iter_mut().map(|reader| reader as &mut dyn Contender));
+        contenders.extend(multiplier.iter_mut().map(|multiplier| multiplier as &mut dyn Contender));
         let timings = alternate(plan, &mut contenders, || progress.inc(1));
 
         let (kernels, roofs) = timings.split_at(timed.len());
-        let (reads, products) = roofs.split_at(readers.len());
-        for ((index, contest), timing) in timed.into_iter().zip(kernels) {
+        let ceiling_gbps = roofs.first().map(|read| Reader::rate(read.seconds));
+        let ceiling_gops = place
+            .zip(multiplier)
+            .zip(roofs.get(1))
+            .map(|(((threads, _), multiplier), products)| multiplier.1.rate(*threads, products.seconds));
+        for ((line, contest), timing) in timed.into_iter().zip(kernels) {
             if let Some(error) = contest.failure.take() {
                 return Err(error.into());
             }
-            let line = &mut lines[index];
-            let place = self.pools.iter().position(|(threads, _)| line.threads == Some(*threads));
-            line.ratio = Some(timing.ratio);
-            line.ceiling_gbps =
-                place.and_then(|place| reads.get(place)).map(|read| Reader::rate(read.seconds));
-            line.ceiling_gops = place.and_then(|place| {
-                let (threads, multiplier) = (self.pools[place].0, multipliers.get(place)?);
-                Some(multiplier.1.rate(threads, products[place].seconds))
-            });
-            *line = line.clone().timed(timing.seconds, bytes);
+            *line = Line { ratio: Some(timing.ratio), ceiling_gbps, ceiling_gops, ..line.clone() }
+                .timed(timing.seconds, bytes);
         }
-        Ok(lines)
+        Ok(())
     }
 
     /// How right each entrant's first outputs are.
