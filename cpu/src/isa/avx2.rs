@@ -44,7 +44,7 @@ impl Vectorize for Avx2 {
         // To the second level: a fetch to the first one would hold one of the few buffers for its misses for
         // all the time that memory takes.
         // SAFETY: prefetching never faults and reads nothing that the program could see.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
     }
 }
 
