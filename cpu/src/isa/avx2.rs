@@ -41,8 +41,7 @@ impl Vectorize for Avx2 {
 
     #[inline(always)]
     fn prefetch(self, address: *const u8) {
-        // To the second level: a fetch to the first one would hold one of the few buffers for its misses for
-        // all the time that memory takes.
+        // To the first level: from the second one alone, every line would still be waited for when it is used.
         // SAFETY: prefetching never faults and reads nothing that the program could see.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
     }
