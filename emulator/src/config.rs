@@ -105,6 +105,8 @@ pub struct Holdings {
     pub streams: u64,
     /// Events.
     pub events: u64,
+    /// Graphs, and what was made of them to be launched.
+    pub graphs: u64,
     /// Everything of the above that was still held when its context ended.
     pub abandoned: u64,
 }

@@ -104,7 +104,7 @@ pub enum Error {
         position: usize,
     },
     /// Two handles that cannot work together.
-    #[error("a buffer, function or event was used with a stream or event of another device's context")]
+    #[error("a buffer, function, graph or event was used with a stream or event of another device's context")]
     ForeignContext,
     /// Two events in the wrong order.
     #[error(

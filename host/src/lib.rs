@@ -41,6 +41,7 @@ mod device;
 pub mod driver;
 mod error;
 mod event;
+mod graph;
 mod module;
 mod stream;
 
@@ -51,5 +52,6 @@ pub use cust::sys::{CUcontext, CUdeviceptr, CUevent, CUfunction, CUstream};
 pub use device::{Device, DriverVersion, driver_version};
 pub use error::{DriverError, Error};
 pub use event::Event;
+pub use graph::Graph;
 pub use module::{Function, Module};
 pub use stream::{Argument, Launch, Stream};

@@ -31,12 +31,10 @@ fn copy(
     answer(|| {
         let context = driver().current()?;
         let verdict = context.enter(call)?;
+        streams::with_state(stream, |state| state.delay(verdict))?;
         if bytes != 0 {
             transfer(&context)?;
         }
-        streams::with_state(stream, |state| {
-            state.delay(verdict);
-        })?;
         if !wait {
             return Ok(());
         }

@@ -1,5 +1,6 @@
 //! Functions and launches.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::abi::{KernelArguments, Out};
@@ -45,26 +46,48 @@ pub(crate) extern "C" fn cuLaunchKernel(
         } else {
             extra.buffer(program.parameter_bytes)?
         };
+        let prepared = Prepared { function, grid, block, shared_bytes, parameters };
+        let to_run = streams::with_any_state(stream, |state| state.captured(prepared))??;
+        if let Some(prepared) = to_run {
+            streams::with_state(stream, |state| state.delay(verdict))?;
+            prepared.run(&context);
+        }
+        Ok(())
+    })
+}
+
+/// A launch that was found in order, with its arguments.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    function: Arc<Function>,
+    grid: [u32; 3],
+    block: [u32; 3],
+    shared_bytes: u32,
+    parameters: Vec<u8>,
+}
+
+impl Prepared {
+    /// Runs the kernel. What it does wrong, the context tells later.
+    pub(crate) fn run(&self, context: &Context) {
+        let program = &*self.function.program;
         let allocations = context.memory.snapshot();
         let launch = Launch {
             program,
-            grid,
-            block,
-            dynamic_shared: shared_bytes,
-            parameters: &parameters,
+            grid: self.grid,
+            block: self.block,
+            dynamic_shared: self.shared_bytes,
+            parameters: &self.parameters,
             allocations: &allocations,
             atomics: &context.memory.atomics,
             max_instructions: context.device.spec.max_block_instructions,
         };
-        streams::with_state(stream, |state| state.delay(verdict))?;
         let (counters, result) = launch.run();
         context.device.add_counters(&program.name, &counters);
         if let Err(diagnostic) = result {
             context.hurt(code_of(&diagnostic.violation));
             context.device.report(diagnostic);
         }
-        Ok(())
-    })
+    }
 }
 
 /// What hardware answers to the same mistake; it does not notice all of them.
@@ -121,7 +144,7 @@ fn check_shape(
     Ok(())
 }
 
-fn current_function(function: Handle) -> Result<(std::sync::Arc<Context>, std::sync::Arc<Function>), Code> {
+fn current_function(function: Handle) -> Result<(Arc<Context>, Arc<Function>), Code> {
     let context = driver().current()?;
     context.alive()?;
     Ok((context, driver().functions.get(function)?))

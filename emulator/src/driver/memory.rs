@@ -117,6 +117,7 @@ fn fill(address: u64, value: &[u8], count: usize, stream: Handle) -> Code {
         let context = driver().current()?;
         let verdict = context.enter(Call::Fill)?;
         let bytes = count.checked_mul(value.len()).ok_or(code::INVALID_VALUE)?;
+        streams::with_state(stream, |state| state.delay(verdict))?;
         if count != 0 {
             let allocation = context.memory.find(address).ok_or(code::INVALID_VALUE)?;
             let offset = address - allocation.base;
@@ -125,7 +126,7 @@ fn fill(address: u64, value: &[u8], count: usize, stream: Handle) -> Code {
             }
             allocation.write_bytes(offset, &value.repeat(count));
         }
-        streams::with_state(stream, |state| state.delay(verdict))
+        Ok(())
     })
 }
 

@@ -11,6 +11,7 @@ mod context;
 mod copies;
 mod device;
 mod events;
+mod graphs;
 mod init;
 mod launching;
 mod memory;
@@ -56,6 +57,8 @@ macro_rules! for_each_function {
                 cuStreamWaitEvent cuStreamGetFlags cuStreamGetPriority cuStreamGetCtx cuLaunchHostFunc;
             events: cuEventCreate cuEventDestroy_v2 cuEventRecord cuEventQuery cuEventSynchronize
                 cuEventElapsedTime;
+            graphs: cuStreamBeginCapture_v2 cuStreamEndCapture cuStreamIsCapturing cuGraphInstantiateWithFlags
+                cuGraphLaunch cuGraphExecDestroy cuGraphDestroy;
             launching: cuLaunchKernel cuFuncGetAttribute cuFuncSetAttribute cuFuncSetCacheConfig
                 cuFuncSetSharedMemConfig cuFuncGetModule cuOccupancyMaxActiveBlocksPerMultiprocessor
                 cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::code::{self, Code};
+use super::graphs::{Capture, Graph};
 use crate::config::{DeviceSpec, Holdings};
 use crate::counters::Counters;
 use crate::faults::{Call, Failure, FaultPlan};
@@ -171,6 +172,11 @@ impl Context {
         }
     }
 
+    /// Whether no error has happened.
+    pub(crate) fn is_good(&self) -> bool {
+        *lock(&self.health) == Health::Good
+    }
+
     /// Notes an error of asynchronous work.
     pub(crate) fn hurt(&self, code: Code) {
         let mut health = lock(&self.health);
@@ -196,6 +202,7 @@ impl Context {
 #[derive(Debug, Default)]
 pub(crate) struct StreamState {
     end: Mutex<Option<Instant>>,
+    pub(crate) capture: Mutex<Capture>,
 }
 
 impl StreamState {
@@ -271,6 +278,10 @@ pub(crate) struct Driver {
     pub(crate) functions: Table<Function>,
     pub(crate) streams: Table<Stream>,
     pub(crate) events: Table<Event>,
+    /// Of captured launches.
+    pub(crate) graphs: Table<Graph>,
+    /// Graphs that can be launched.
+    pub(crate) executables: Table<Graph>,
     /// Page-locked host memory: address, layout and the device it was made for.
     pub(crate) host_memory: Mutex<HashMap<usize, (Layout, usize)>>,
     handles: AtomicU64,
@@ -353,6 +364,10 @@ impl Driver {
         self.functions.remove_all(|function| function.context == handle);
         left += self.streams.remove_all(|stream| stream.context == handle);
         left += self.events.remove_all(|event| event.context == handle);
+        left += [&self.graphs, &self.executables]
+            .map(|table| table.remove_all(|graph| graph.context == handle))
+            .iter()
+            .sum::<u64>();
         let allocations = std::mem::take(&mut *lock(&context.allocations));
         left += allocations.len() as u64;
         context.device.memory_used.fetch_sub(allocations.values().sum(), Relaxed);
@@ -380,6 +395,10 @@ impl Driver {
         holdings.modules = self.modules.count(|module| of(module.context));
         holdings.streams = self.streams.count(|stream| of(stream.context));
         holdings.events = self.events.count(|event| of(event.context));
+        holdings.graphs = [&self.graphs, &self.executables]
+            .map(|table| table.count(|graph| of(graph.context)))
+            .iter()
+            .sum();
         holdings.abandoned = device.abandoned.load(Relaxed);
         holdings
     }

@@ -9,8 +9,13 @@ use super::code::{self, Code};
 use super::state::{Handle, NON_BLOCKING, Stream, StreamState, driver, sleep_until};
 use crate::faults::Call;
 
-/// Runs a function on a stream's state; 0, 1 and 2 are names of the default stream.
+/// Runs a function on the state of a stream that does not capture: for work that only runs.
 pub(crate) fn with_state<R>(stream: Handle, run: impl FnOnce(&StreamState) -> R) -> Result<R, Code> {
+    with_any_state(stream, |state| state.no_capture().map(|()| run(state)))?
+}
+
+/// Runs a function on a stream's state; 0, 1 and 2 are names of the default stream.
+pub(crate) fn with_any_state<R>(stream: Handle, run: impl FnOnce(&StreamState) -> R) -> Result<R, Code> {
     let context = driver().current()?;
     if stream <= 2 {
         return Ok(run(&context.default_stream));

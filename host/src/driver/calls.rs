@@ -275,6 +275,43 @@ pub(crate) unsafe fn launch_on(
     })
 }
 
+/// Has a stream write work down instead of doing it. Only what this thread does meanwhile can break that.
+pub(crate) fn begin_capture(stream: &Owned<sys::CUstream>) -> Result<(), Error> {
+    let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+    stream.context().within(|| {
+        // SAFETY: the stream exists.
+        Ok(unsafe { call!(cuStreamBeginCapture_v2(stream.raw(), mode)) }?)
+    })
+}
+
+/// Ends a capture, and returns what was written down, ready to be launched.
+pub(crate) fn end_capture(stream: &Owned<sys::CUstream>) -> Result<Owned<sys::CUgraphExec>, Error> {
+    stream.context().within(|| {
+        let (mut graph, mut executable) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: `graph` is writable and the stream exists.
+        unsafe { call!(cuStreamEndCapture(stream.raw(), &mut graph)) }?;
+        // SAFETY: made just now, in this context.
+        let graph = unsafe { Owned::new(graph, stream.context()) };
+        // SAFETY: `executable` is writable and the graph exists.
+        unsafe { call!(cuGraphInstantiateWithFlags(&mut executable, graph.raw(), 0)) }?;
+        // SAFETY: made just now, in this context.
+        Ok(unsafe { Owned::new(executable, stream.context()) })
+    })
+}
+
+/// # Safety
+/// What the work of the graph does, at whatever time the stream gets to it, is defined.
+pub(crate) unsafe fn launch_graph(
+    graph: &Owned<sys::CUgraphExec>,
+    stream: &Owned<sys::CUstream>,
+) -> Result<(), Error> {
+    same_context(graph.context(), stream.context())?;
+    stream.context().within(|| {
+        // SAFETY: both exist; the rest is the caller's.
+        Ok(unsafe { call!(cuGraphLaunch(graph.raw(), stream.raw())) }?)
+    })
+}
+
 pub(crate) fn create_event(context: &Arc<PrimaryContext>) -> Result<Owned<sys::CUevent>, Error> {
     context.within(|| {
         let mut event = std::ptr::null_mut();

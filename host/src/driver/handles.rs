@@ -105,6 +105,20 @@ impl Resource for sys::CUevent {
     }
 }
 
+impl Resource for sys::CUgraph {
+    unsafe fn destroy(self) -> Result<(), DriverError> {
+        // SAFETY: the caller's.
+        unsafe { call!(cuGraphDestroy(self)) }
+    }
+}
+
+impl Resource for sys::CUgraphExec {
+    unsafe fn destroy(self) -> Result<(), DriverError> {
+        // SAFETY: the caller's.
+        unsafe { call!(cuGraphExecDestroy(self)) }
+    }
+}
+
 /// A valid handle and the context it lives in; destroyed on drop.
 #[derive(Debug)]
 pub(crate) struct Owned<R: Resource> {
