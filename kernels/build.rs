@@ -2,7 +2,7 @@
 //! to PTX.
 
 /// One PTX module each: a GPU loads only the families that it runs.
-const FAMILIES: [&str; 7] = ["quantize", "pack", "gemv", "gemv_id", "gemm", "rows", "quantize_rows"];
+const FAMILIES: [&str; 8] = ["quantize", "pack", "gemv", "gemv_id", "gemm", "rows", "quantize_rows", "read"];
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

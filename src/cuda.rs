@@ -52,12 +52,14 @@ mod matrix;
 mod packed;
 mod product;
 mod quantizer;
+mod reader;
 mod rows;
 
 pub use crate::Experts;
 pub use product::{Epilogue, Product, Tensor, Workspace};
 pub use quantizer::{BlockRows, Quantizer};
-pub use warpdot_host::{Buffer, CUcontext, CUdeviceptr, CUstream, Context, Event, Stream};
+pub use reader::Reader;
+pub use warpdot_host::{Buffer, CUcontext, CUdeviceptr, CUstream, Context, Event, Graph, Stream};
 
 pub(crate) use device::Cuda;
 pub(crate) use kernels::LoadedKernel;

@@ -29,6 +29,25 @@ mod quantize {
     }
 }
 
+#[cfg(family = "read")]
+mod read {
+    use crate::gpu::global::{Output, input};
+    use crate::pack::Words4;
+    use crate::read::{BLOCK_PIECES, BLOCK_SUMS};
+
+    /// # Safety
+    /// `start` has `pieces` of them, and `sums` room for a word of each warp of as many blocks as read them; nothing
+    /// else touches `sums` meanwhile.
+    #[unsafe(no_mangle)]
+    unsafe extern "ptx-kernel" fn read_memory(start: *const Words4, sums: *mut u32, pieces: u32) {
+        let blocks = pieces.div_ceil(BLOCK_PIECES as u32);
+        // SAFETY: as the caller promised; each word is written by one thread.
+        let (pieces, sums) =
+            unsafe { (input(start, pieces as usize), Output::new(sums, (blocks * BLOCK_SUMS) as usize)) };
+        crate::read::read(pieces, sums);
+    }
+}
+
 /// Defines an entry that multiplies, for a module that imports its block type as `Block`.
 #[cfg(any(family = "gemv", family = "gemm"))]
 macro_rules! matmul_entry {

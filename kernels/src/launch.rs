@@ -5,6 +5,7 @@ use crate::gemv::gemv_shared_words;
 use crate::gpu::warp;
 use crate::packed::{QUAD_ROWS, TILE_ROWS};
 use crate::quantize_rows;
+use crate::read;
 use crate::rows;
 use warpdot_formats::reproducible::CHAINS;
 use warpdot_formats::{GgmlType, RUN, for_each_format};
@@ -46,6 +47,8 @@ pub enum Family {
     Rows,
     /// Rows of plain numbers as blocks.
     QuantizeRows,
+    /// Memory, read and nothing else.
+    Read,
 }
 
 impl Family {
@@ -59,6 +62,7 @@ impl Family {
             Self::Gemm => "gemm",
             Self::Rows => "rows",
             Self::QuantizeRows => "quantize_rows",
+            Self::Read => "read",
         }
     }
 }
@@ -76,6 +80,7 @@ impl Family {
 /// | `GemvId` | the same with `ids: *const u32` before and `experts: u32, repeat: u32` after `ending: Ending, m, n, k` |
 /// | `Rows` | `w: *const u32, ids: *const u32, out: View, first: u32, m, n, k`, for m of n rows, those from `first` on if `ids` is null |
 /// | `QuantizeRows` | `x: View, ids: *const u32, out: *mut Block, m, n, k`, for m rows, to the same of n rows if `ids` is null |
+/// | `Read` | `start: *const Words4, sums: *mut u32, n`, for n pieces of 16 bytes |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel {
     /// The module that has it.
@@ -103,6 +108,7 @@ macro_rules! define_kernels {
     ($(($block:ident, $suffix:ident)),* $(,)?) => {
         const OF_ALL_FORMATS: &[Kernel] = &[
             Kernel { family: Family::Quantize, entry: "quantize_activations", ty: None, columns: u32::MAX },
+            Kernel { family: Family::Read, entry: "read_memory", ty: None, columns: u32::MAX },
             $(
                 pack(GgmlType::$block, concat!("pack_", stringify!($suffix))),
                 gemv(GgmlType::$block, concat!("gemv_", stringify!($suffix), "_m1"), 1),
@@ -205,6 +211,7 @@ impl Kernel {
                 let (along_m, along_k) = rows::blocks(m as u32, runs as u32);
                 (u64::from(along_m) * u64::from(along_k), rows::THREADS, 0)
             }
+            Family::Read => (n.div_ceil(read::BLOCK_PIECES as u64), read::THREADS, 0),
             Family::QuantizeRows => {
                 let weights = self.ty.map_or(RUN, GgmlType::block_weights);
                 let blocks =
@@ -280,6 +287,8 @@ mod tests {
         assert_eq!(size("rows_q4_0", 1, 1, 1056), Some(([2, 1], 256)));
         assert_eq!(size("rows_q4_0", 65, 1, 96), Some(([9, 1], 256)));
         assert_eq!(size("quantize_rows_q8_0", 43, 50, 96), Some(([3, 1], 64)));
+        assert_eq!(size("read_memory", 1, 1024, 1), Some(([1, 1], 256)));
+        assert_eq!(size("read_memory", 1, 1025, 1), Some(([2, 1], 256)));
         assert!(kernel("gemm_q6k").size(1, 1, 256).unwrap().shared_bytes <= 48 << 10);
     }
 

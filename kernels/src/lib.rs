@@ -1,7 +1,7 @@
 //! The GPU kernels, in Rust, generic over the block formats of `warpdot-formats`.
 //!
 //! These sources are compiled twice. For a GPU, `warpdot`'s build script compiles them to PTX, once per architecture
-//! and *family* (`quantize`, `pack`, `gemv`, `gemv_id`, `gemm`, `rows`, `quantize_rows`), with the compiler's own
+//! and *family* (`quantize`, `pack`, `gemv`, `gemv_id`, `gemm`, `rows`, `quantize_rows`, `read`), with the compiler's own
 //! `nvptx64-nvidia-cuda` target; that is what [`gpu`] has bodies for. For the host, cargo compiles them like any
 //! crate: everything type-checks there, and [`launch`] tells the host how a kernel is launched.
 //!
@@ -20,6 +20,7 @@
 //! | [`epilogue`] | from products to Y |
 //! | [`rows`] | weights as plain numbers |
 //! | [`quantize_rows`] | plain numbers to blocks |
+//! | [`read`] | memory read and nothing else, as a ceiling |
 //! | [`launch`] | grids, blocks and entry names |
 //!
 //! Every product has the bits that [`warpdot_formats::reproducible`] defines.
@@ -45,4 +46,5 @@ pub mod pack;
 pub mod packed;
 pub mod quantize;
 pub mod quantize_rows;
+pub mod read;
 pub mod rows;

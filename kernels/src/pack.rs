@@ -13,10 +13,10 @@ use crate::packed::{Packing, QUAD_ROWS, TILE_ROWS};
 use core::array::from_fn;
 use warpdot_formats::{Blocks, Format, One};
 
-/// Four words, for stores of 16 bytes.
+/// Four words, for loads and stores of 16 bytes.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(16))]
-pub struct Words4([u32; 4]);
+pub struct Words4(pub [u32; 4]);
 
 /// Packs `blocks`, which are `rows` whole rows of the matrix from row `first` on.
 #[inline(always)]
