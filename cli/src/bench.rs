@@ -5,6 +5,7 @@ mod contest;
 mod page;
 mod panel;
 mod plot;
+mod replay;
 mod roofline;
 mod session;
 mod style;

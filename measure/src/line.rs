@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// The median of one kernel's times for one product, and what the machine would have done at best.
 ///
-/// What was not measured is `null`: times of emulated devices, the threads and ceilings of GPUs, the int8 ceiling of
-/// CPUs for which none is known.
+/// What was not measured is `null`: times of emulated devices and of wrong outputs, the
+/// threads and the int8 ceiling of GPUs, that of CPUs for which none is known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
     /// Year, month and day, in UTC.
@@ -46,7 +46,7 @@ pub struct Line {
     pub gbps: Option<f64>,
     /// Two operations for each product, by that time: GOP/s.
     pub gops: Option<f64>,
-    /// The GB/s at which the same threads read memory and do nothing else.
+    /// The GB/s at which the same threads read memory and do nothing else, or the same GPU reads the same weights.
     #[serde(default)]
     pub ceiling_gbps: Option<f64>,
     /// The GOP/s at which the same threads multiply int8 in registers and do nothing else.
@@ -107,6 +107,11 @@ impl Line {
             gops: Some(operations / seconds / 1e9),
             ..self
         }
+    }
+
+    /// Takes back the time and what follows from it: for outputs that were wrong.
+    pub fn untimed(self) -> Self {
+        Self { ms: None, gbps: None, gops: None, ratio: None, ..self }
     }
 
     /// Operations for each byte of weights.

@@ -1,5 +1,6 @@
 //! A kernel as a contender for the shortest time.
 
+use super::replay::Replay;
 use crate::{
     error::Error,
     measure::{same_bits, unwritten},
@@ -17,6 +18,8 @@ pub(crate) struct Contest<'a> {
     m: usize,
     x: &'a [f32],
     next: usize,
+    /// What products are timed by on a GPU.
+    replay: Option<Replay<'a>>,
     y: Vec<f32>,
     /// The name of the kernel.
     pub(crate) kernel: String,
@@ -29,13 +32,15 @@ pub(crate) struct Contest<'a> {
 }
 
 impl<'a> Contest<'a> {
-    /// Multiplies once. Threads are the `pool`'s, or rayon's usual ones.
+    /// Multiplies once. Threads are the `pool`'s, or rayon's usual ones; later products are those of `replay`, if that is
+    /// given.
     pub(crate) fn new(
         copies: &'a [DeviceMatrix],
         pool: Option<&'a ThreadPool>,
         options: Options,
         m: usize,
         x: &'a [f32],
+        replay: Option<Replay<'a>>,
     ) -> Result<Self, Error> {
         let outputs = m * copies[0].rows();
         let mut first = unwritten(outputs)?;
@@ -45,11 +50,35 @@ impl<'a> Contest<'a> {
             None => multiply()?,
         };
         let (kernel, y) = (run.kernel.to_string(), unwritten(outputs)?);
-        Ok(Self { copies, pool, options, m, x, next: 1, y, kernel, first, deviating: 0, failure: None })
+        Ok(Self {
+            copies,
+            pool,
+            options,
+            m,
+            x,
+            next: 1,
+            replay,
+            y,
+            kernel,
+            first,
+            deviating: 0,
+            failure: None,
+        })
+    }
+
+    /// The weights, as often as they are there.
+    pub(crate) fn copies(&self) -> &'a [DeviceMatrix] {
+        self.copies
     }
 
     /// The time of so many products on the device.
     fn multiply(&mut self, calls: usize) -> Result<Duration, warpdot::Error> {
+        if let Some(replay) = &mut self.replay {
+            replay.set_outputs(&self.y)?;
+            let time = replay.time(calls)?;
+            replay.outputs(&mut self.y)?;
+            return Ok(time);
+        }
         let mut time = Duration::ZERO;
         for _ in 0..calls {
             let weights = &self.copies[self.next % self.copies.len()];
@@ -80,6 +109,38 @@ impl Contender for Contest<'_> {
                 self.deviating += u32::from(!same_bits(&self.y, &self.first));
                 time.as_secs_f64()
             }
+            Err(error) => {
+                self.failure = Some(error);
+                0.0
+            }
+        }
+    }
+}
+
+/// Reading weights on a GPU, as a contender.
+pub(crate) struct Reads<'a> {
+    replay: Replay<'a>,
+    /// What went wrong, if anything did.
+    pub(crate) failure: Option<warpdot::Error>,
+}
+
+impl<'a> Reads<'a> {
+    pub(crate) fn new(replay: Replay<'a>) -> Self {
+        Self { replay, failure: None }
+    }
+}
+
+impl Contender for Reads<'_> {
+    fn call(&mut self) {
+        self.time(1);
+    }
+
+    fn time(&mut self, calls: usize) -> f64 {
+        if self.failure.is_some() {
+            return 0.0;
+        }
+        match self.replay.time(calls) {
+            Ok(time) => time.as_secs_f64(),
             Err(error) => {
                 self.failure = Some(error);
                 0.0

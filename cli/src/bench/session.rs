@@ -1,6 +1,9 @@
 //! All kernels of one product after the other's, their samples alternating, with the ceilings among them.
 
-use super::contest::{Contest, In};
+use super::{
+    contest::{Contest, In, Reads},
+    replay::Replay,
+};
 use crate::{
     args::{BenchArgs, CacheChoice, NumericsChoice, Shape},
     devices::Selected,
@@ -26,6 +29,8 @@ use warpdot_measure::{
 const ROWS: usize = 61;
 /// Products of more multiplications are checked by a sample of outputs.
 const CHECKED: u128 = 1 << 26;
+/// Calls in the graph that a GPU is timed by, if the copies of the weights are not more.
+const GRAPH: usize = 32;
 /// Seconds that a sample may take, and calls in one, if that is less.
 const SAMPLE: (f64, usize) = (0.2, 8);
 
@@ -153,9 +158,15 @@ impl<'a> Session<'a> {
         let of = |work: &Work| {
             let timed = self.devices.iter().filter(|device| device.emulated.is_none());
             let kernels = timed.map(|device| self.kernels(device, work).len() * self.pools(device).len());
-            work.caches.len() * (kernels.sum::<usize>() + roofs)
+            work.caches.len() * (kernels.sum::<usize>() + roofs + self.gpus(work).count())
         };
         work.iter().map(of).sum::<usize>() * usize::from(self.args.samples)
+    }
+
+    /// The real GPUs that something is measured on.
+    fn gpus(&self, work: &Work) -> impl Iterator<Item = &Selected> {
+        let measured = |device: &&Selected| !self.kernels(device, work).is_empty();
+        self.devices.iter().filter(|device| !is_cpu(device) && device.emulated.is_none()).filter(measured)
     }
 
     /// Measures and checks a product's kernels.
@@ -185,7 +196,10 @@ impl<'a> Session<'a> {
                 line.others = Some(others);
                 line.checked = Some(verdict.checked);
                 line.error_over_bound = Some(verdict.max_ratio);
-                outcome.complaints.extend(complaint(work, entrant, &verdict));
+                if let Some(complaint) = complaint(work, entrant, &verdict) {
+                    outcome.complaints.push(complaint);
+                    *line = line.clone().untimed();
+                }
             }
             outcome.lines.extend(lines);
         }
@@ -215,7 +229,9 @@ impl<'a> Session<'a> {
         for pool in self.pools(device) {
             for (numerics, kernel) in self.kernels(device, work) {
                 let options = Options { numerics: numerics.into(), kernel };
-                let contest = Contest::new(copies, pool.map(|(_, pool)| pool), options, work.shape.m, x)?;
+                let (m, pool_threads) = (work.shape.m, pool.map(|(_, pool)| pool));
+                let replay = Replay::products(&device.device, copies, graph_calls(device), &options, (m, x))?;
+                let contest = Contest::new(copies, pool_threads, options, m, x, replay)?;
                 entrants.push(Entrant { device, pool, numerics, contest });
             }
         }
@@ -233,6 +249,7 @@ impl<'a> Session<'a> {
         progress: &ProgressBar,
     ) -> Result<Vec<Line>, Error> {
         let mut lines: Vec<Line> = entrants.iter().map(|entrant| entrant.line(work, cache)).collect();
+        let mut gpus = gpus(entrants)?;
         let places = self.pools.iter().map(Some).chain([None]);
         for place in places {
             let threads = place.map(|(threads, _)| *threads);
@@ -243,7 +260,8 @@ impl<'a> Session<'a> {
                 .map(|(entrant, line)| (line, &mut entrant.contest))
                 .collect();
             if !timed.is_empty() {
-                self.time(timed, place, bytes, progress)?;
+                let gpus = if place.is_none() { &mut gpus[..] } else { &mut [] };
+                self.time(timed, place, gpus, bytes, progress)?;
             }
         }
         Ok(lines)
@@ -254,6 +272,7 @@ impl<'a> Session<'a> {
         &self,
         mut timed: Vec<(&mut Line, &mut Contest<'_>)>,
         place: Option<&(usize, ThreadPool)>,
+        gpus: &mut [(String, Reads<'_>)],
         bytes: usize,
         progress: &ProgressBar,
     ) -> Result<(), Error> {
@@ -268,10 +287,16 @@ impl<'a> Session<'a> {
         contenders.extend(timed.iter_mut().map(|(_, contest)| &mut **contest as &mut dyn Contender));
         contenders.extend(reader.iter_mut().map(|reader| reader as &mut dyn Contender));
         contenders.extend(multiplier.iter_mut().map(|multiplier| multiplier as &mut dyn Contender));
+        contenders.extend(gpus.iter_mut().map(|(_, reads)| reads as &mut dyn Contender));
         let timings = alternate(plan, &mut contenders, || progress.inc(1));
 
         let (kernels, roofs) = timings.split_at(timed.len());
-        let ceiling_gbps = roofs.first().map(|read| Reader::rate(read.seconds));
+        let cpu_gbps = place.zip(roofs.first()).map(|(_, read)| Reader::rate(read.seconds));
+        // The bytes that the rates of products count, too: the ratio of the rates is that of the times.
+        let gpu_gbps = |device: &str| {
+            let gpu = gpus.iter().position(|(id, _)| id == device)?;
+            Some(bytes as f64 / roofs.get(gpu)?.seconds / 1e9)
+        };
         let ceiling_gops = place
             .zip(multiplier)
             .zip(roofs.get(1))
@@ -280,8 +305,12 @@ impl<'a> Session<'a> {
             if let Some(error) = contest.failure.take() {
                 return Err(error.into());
             }
+            let ceiling_gbps = cpu_gbps.or_else(|| gpu_gbps(&line.device));
             *line = Line { ratio: Some(timing.ratio), ceiling_gbps, ceiling_gops, ..line.clone() }
                 .timed(timing.seconds, bytes);
+        }
+        if let Some(error) = gpus.iter_mut().find_map(|(_, reads)| reads.failure.take()) {
+            return Err(error.into());
         }
         Ok(())
     }
@@ -336,6 +365,40 @@ impl Entrant<'_> {
             error_over_bound: None,
         }
     }
+}
+
+/// What the kernels of each real GPU are timed beside. What GPUs are timed by is tried on emulated ones, too.
+fn gpus<'a>(entrants: &mut [Entrant<'a>]) -> Result<Vec<(String, Reads<'a>)>, Error> {
+    let mut gpus: Vec<(String, Reads<'a>)> = Vec::new();
+    for Entrant { device, contest, .. } in entrants {
+        let emulated = device.emulated.is_some();
+        if emulated {
+            contest.call();
+        }
+        if let Some(error) = contest.failure.take() {
+            return Err(error.into());
+        }
+        if gpus.iter().any(|(id, _)| *id == device.id()) {
+            continue;
+        }
+        let Some(replay) = Replay::reads(&device.device, contest.copies(), graph_calls(device))? else {
+            continue;
+        };
+        let mut reads = Reads::new(replay);
+        reads.call();
+        if let Some(error) = reads.failure.take() {
+            return Err(error.into());
+        }
+        if !emulated {
+            gpus.push((device.id(), reads));
+        }
+    }
+    Ok(gpus)
+}
+
+/// The least calls in a graph: nothing is timed on an emulated device.
+fn graph_calls(device: &Selected) -> usize {
+    if device.emulated.is_some() { 1 } else { GRAPH }
 }
 
 fn is_cpu(device: &Selected) -> bool {
