@@ -9,6 +9,8 @@ use std::path::Path;
 use std::process::Command;
 
 const SCRIPT: &str = include_str!("gpu_bundle/run.sh");
+/// What another library does on the same GPU, for a Python that has it.
+const PEERS: &str = include_str!("gpu_bundle/peers.py");
 /// Small enough to be sent to wherever the GPU is.
 const LIMIT: u64 = 60 << 20;
 /// The example that records what a GPU makes of each instruction.
@@ -59,6 +61,7 @@ pub(crate) fn run() -> Result<()> {
     let archive = bundle.join("programs.tar.gz");
     process::output(Command::new("tar").arg("-czf").arg(&archive).arg("-C").arg(&programs).arg("."))?;
     fs::write(bundle.join("commit"), commit(&workspace)?)?;
+    fs::write(bundle.join("peers.py"), PEERS)?;
     let script = bundle.join("run.sh");
     fs::write(&script, SCRIPT)?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;

@@ -4,7 +4,7 @@
 #
 #   run.sh [NAME...]      only the programs whose names contain one of the NAMEs
 #
-# OUT               where to write results.jsonl, golden.jsonl and log.txt; ./out without it
+# OUT               where to write results.jsonl, gpu.jsonl (speed), golden.jsonl and log.txt; ./out without it
 # WARPDOT_DEVICES   what the command multiplies on; cpu,cuda:0 without it
 # WARPDOT_TEST_GPU  which GPUs the tests demand, real or emulated; real without it
 set -uo pipefail
@@ -13,8 +13,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 out=${OUT:-$PWD/out}
 mkdir -p "$out" && out=$(cd "$out" && pwd) || exit 2
 results=$out/results.jsonl
+speed=$out/gpu.jsonl
 log=$out/log.txt
-: >"$results" >"$log"
+: >"$results" >"$speed" >"$log"
 work=$(mktemp -d) && cd "$work" || exit 2
 trap 'rm -rf "$work"' EXIT
 programs=$work/programs
@@ -101,6 +102,36 @@ run_recorder() {
     [ "$status" -eq 0 ] || failures=$((failures + 1))
 }
 
+# Products by graph replays beside plain reads of the same weights; wrong ones get no figure and fail.
+run_decode() {
+    local status=0 gpus stamp
+    gpus=$(tr , '\n' <<<"$devices" | grep -v '^cpu$' | paste -sd , -)
+    if [ -z "$gpus" ]; then
+        echo "no GPU among $devices: decode was not measured" | tee -a "$log"
+        return
+    fi
+    "$programs/bin/warpdot" bench --device "$gpus" --cache cold --samples 11 --json "$work/decode.jsonl" "$@" \
+        >"$work/output" 2>&1 || status=$?
+    tee -a "$log" <"$work/output"
+    # Which card it was is known here.
+    stamp="\"driver\":$(string "${driver:-none}"),\"commit\":$(string "$(cat "$here/commit")")"
+    [ -e "$work/decode.jsonl" ] && sed -e "s|\"device\":\"cuda:[0-9]*\"|\"device\":$(string "${gpu:-none}")|" -e "s|}\$|,$stamp}|" \
+        "$work/decode.jsonl" >>"$speed"
+    rm -f "$work/decode.jsonl"
+    record "\"kind\":\"decode\",\"name\":\"warpdot\",\"arguments\":$(string "$*"),\"exit\":$status"
+    [ "$status" -eq 0 ] || failures=$((failures + 1))
+}
+
+# What torch has for the same products, where there is a torch.
+run_peers() {
+    local status=0
+    DRIVER=${driver:-none} COMMIT=$(cat "$here/commit") python3 "$here/peers.py" "$speed" >"$work/output" 2>&1 || status=$?
+    tee -a "$log" <"$work/output"
+    record "\"kind\":\"peers\",\"name\":\"torch\",\"exit\":$status"
+    printf '%-40s exit %d\n' peers.py "$status"
+    [ "$status" -eq 0 ] || failures=$((failures + 1))
+}
+
 # A criterion bench; its estimates, in nanoseconds, go into the results.
 run_bench() {
     local status=0
@@ -141,10 +172,24 @@ if [ "$failures" -ne 0 ]; then
     exit 1
 fi
 
+common=Q4_0,Q8_0,Q4_K,Q6_K
+# Small, middling and large matrices for the common formats, and one for all.
+decode=(
+    1x4096x4096,8x4096x4096,1x8192x8192,8x8192x8192,1x16384x16384,8x16384x16384
+    1x8192x28672,8x8192x28672
+)
 if wanted warpdot; then
-    common=Q4_0,Q8_0,Q4_K,Q6_K
     run_command time --type $common --m 1,8 --n 14336 --k 4096 --repeat 50
     run_command time --type $common --m 128,512 --n 4096 --k 4096 --repeat 10
+fi
+if wanted decode; then
+    started=$((started + 1))
+    run_decode --types $common --shapes "${decode[0]}"
+    run_decode --types all --shapes "${decode[1]}"
+fi
+if wanted peers; then
+    started=$((started + 1))
+    if command -v python3 >/dev/null; then run_peers; else echo "no python3: peers were not measured" | tee -a "$log"; fi
 fi
 for program in "$programs"/benches/*; do
     name=$(basename "$program")
