@@ -21,13 +21,13 @@ pub(crate) struct Code {
     /// The PTX version, as a target feature, where the compiler's own choice is too low for the instructions.
     pub(crate) feature: Option<&'static str>,
     /// Whether it has `mma.sync` of int8 with 16 rows.
-    pub(crate) int8_mma: bool,
+    pub(crate) ampere: bool,
 }
 
-const TURING: Code = Code { cpu: "sm_75", feature: Some("+ptx78"), int8_mma: false };
-const AMPERE: Code = Code { cpu: "sm_80", feature: Some("+ptx78"), int8_mma: true };
+const TURING: Code = Code { cpu: "sm_75", feature: Some("+ptx78"), ampere: false };
+const AMPERE: Code = Code { cpu: "sm_80", feature: Some("+ptx78"), ampere: true };
 /// Has pairs of `f32`.
-const BLACKWELL: Code = Code { cpu: "sm_100", feature: None, int8_mma: true };
+const BLACKWELL: Code = Code { cpu: "sm_100", feature: None, ampere: true };
 
 /// Plain ones run on every later chip, those with `f` on their family, those with `a` on that chip alone.
 pub(crate) const ARCHS: [Arch; 9] = [

@@ -98,7 +98,7 @@ impl<'a> Modules<'a> {
 
     /// A key that differs whenever the PTX may.
     pub(crate) fn key(&self, code: Code, family: &str) -> u64 {
-        cache::key((self.key, code.cpu, code.feature, code.int8_mma, family))
+        cache::key((self.key, code.cpu, code.feature, code.ampere, family))
     }
 
     fn formats(&self) -> Result<&Path, String> {
@@ -121,8 +121,8 @@ impl<'a> Modules<'a> {
             .args(UNROLL.contains(&family).then_some("-Cllvm-args=-unroll-threshold=1000"))
             .arg(format!("-Ctarget-cpu={}", code.cpu))
             .args(code.feature.map(|feature| format!("-Ctarget-feature={feature}")))
-            .args(["--check-cfg", "cfg(test, int8_mma)", "--check-cfg", &self.check_cfg])
-            .args(code.int8_mma.then_some("--cfg=int8_mma"))
+            .args(["--check-cfg", "cfg(test, ampere)", "--check-cfg", &self.check_cfg])
+            .args(code.ampere.then_some("--cfg=ampere"))
             .args(["--cfg", &format!("family=\"{family}\"")])
             .arg(format!("--extern=warpdot_formats={}", self.formats()?.display()))
             .args(["--emit=asm", "--out-dir"])

@@ -6,7 +6,7 @@ const FAMILIES: [&str; 8] = ["quantize", "pack", "gemv", "gemv_id", "gemm", "row
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rustc-check-cfg=cfg(int8_mma)");
+    println!("cargo:rustc-check-cfg=cfg(ampere)");
     println!("cargo:rustc-check-cfg=cfg(family, values(\"{}\"))", FAMILIES.join("\", \""));
     println!("cargo:src={}", concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
     println!("cargo:families={}", FAMILIES.join(","));

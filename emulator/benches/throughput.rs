@@ -1,5 +1,8 @@
 //! Thread instructions per second of one core, with all checks on, over warpdot's own kernels.
 
+#[path = "../tests/common/launching.rs"]
+mod launching;
+
 use bytemuck::Zeroable;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rand::rngs::StdRng;
@@ -7,12 +10,13 @@ use rand::{RngExt, SeedableRng};
 use warpdot::{GgmlType, QuantizedMatrix, ptx};
 use warpdot_emulator::DeviceSpec;
 use warpdot_formats::{ActivationBlock, FloatType};
-use warpdot_host::{Argument, Device, Launch};
+use warpdot_host::{Argument, Device};
 use warpdot_kernels::arguments::{Ending, View};
 use warpdot_kernels::launch::KERNELS;
 
 const N: usize = 64;
 const K: usize = 4096;
+const ARCH: &str = "sm_90a";
 
 fn throughput(criterion: &mut Criterion) {
     // SAFETY: the emulator's functions have the signatures of the driver's.
@@ -37,12 +41,9 @@ fn throughput(criterion: &mut Criterion) {
         let mut x_buffer = context.alloc(x.len()).unwrap();
         x_buffer.write(&x).unwrap();
         let y = context.alloc::<f32>(m * N).unwrap();
-        let module = context.load_module(&ptx::find("sm_90a", kernel.family.name()).unwrap().text()).unwrap();
-        let (function, stream) = (module.function(entry).unwrap(), context.stream().unwrap());
-        let size = kernel.size(m as u32, N as u32, K as u32).unwrap();
-        let [grid_x, grid_y] = size.grid;
-        let (grid, block) = ([grid_x, grid_y, 1], [size.block, 1, 1]);
-        let launch = Launch { grid, block, shared_bytes: size.shared_bytes };
+        let module = context.load_module(&ptx::find(ARCH, kernel.family.name()).unwrap().text()).unwrap();
+        let (function, stream) = (launching::function(&module, kernel, ARCH), context.stream().unwrap());
+        let launch = launching::launch(kernel, ARCH, [m, N, K]).unwrap();
         let view = View { address: y.as_raw(), stride: N as u32, ty: FloatType::F32.id() };
         let ending = Ending { y: view, scale: 1.0, ..Ending::zeroed() };
         let mut run = || {

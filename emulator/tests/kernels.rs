@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::launching;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -98,11 +99,9 @@ impl Case {
         }
     }
 
-    fn launch(&self, kernel: &Kernel) -> Option<Launch> {
+    fn launch(&self, kernel: &Kernel, ptx: &Ptx) -> Option<Launch> {
         let Shape { m, n, k } = self.shape;
-        let size = kernel.size(m as u32, n as u32, k as u32)?;
-        let [x, y] = size.grid;
-        Some(Launch { grid: [x, y, 1], block: [size.block, 1, 1], shared_bytes: size.shared_bytes })
+        launching::launch(kernel, ptx.arch, [m, n, k])
     }
 
     fn check_quantization(&self, Loaded { ptx, context, module, .. }: &Loaded) -> Vec<String> {
@@ -116,7 +115,7 @@ impl Case {
         let arguments = [Argument::value(&view), (&mut out).into(), sizes[0], sizes[1]];
         let (stream, function) = (context.stream().unwrap(), module.function(kernel.entry).unwrap());
         // SAFETY: these are the kernel's arguments, and the buffers have the sizes it expects.
-        unsafe { stream.launch(&function, self.launch(kernel).unwrap(), &arguments) }.unwrap();
+        unsafe { stream.launch(&function, self.launch(kernel, ptx).unwrap(), &arguments) }.unwrap();
         stream.synchronize().unwrap();
         let mut found = vec![bytemuck::Zeroable::zeroed(); self.activations.len()];
         out.read(&mut found).unwrap();
@@ -127,7 +126,7 @@ impl Case {
     fn check_kernel(&self, loaded: &Loaded, kernel: &Kernel) -> Vec<String> {
         let Loaded { ptx, context, module, .. } = loaded;
         let Shape { m, n, k } = self.shape;
-        let Some(launch) = self.launch(kernel) else { return Vec::new() };
+        let Some(launch) = self.launch(kernel, ptx) else { return Vec::new() };
         let stream = context.stream().unwrap();
         let expected = if kernel.family == Family::Rows { &self.rows } else { &self.products };
         // Rows of weights, or one expert for all.
@@ -139,7 +138,7 @@ impl Case {
         ids_buffer.write(&ids).unwrap();
         let mut w = context.alloc(self.packed.len()).unwrap();
         w.write(&self.packed).unwrap();
-        let function = module.function(kernel.entry).unwrap();
+        let function = launching::function(module, kernel, ptx.arch);
         let mut failures = Vec::new();
         for launch in launches(kernel, launch, n) {
             let y = context.alloc::<f32>(expected.len()).unwrap();
@@ -181,9 +180,7 @@ impl Case {
         let view = View { address: x.as_raw(), stride: k as u32, ty: FloatType::F32.id() };
         let expected = QuantizedMatrix::quantize(ty, m, k, &self.x).unwrap();
         let mut out = context.alloc::<u8>(expected.bytes().len()).unwrap();
-        let size = kernel.size(m as u32, m as u32, k as u32).unwrap();
-        let launch =
-            Launch { grid: [size.grid[0], 1, 1], block: [size.block, 1, 1], shared_bytes: size.shared_bytes };
+        let launch = launching::launch(kernel, ptx.arch, [m, m, k]).unwrap();
         let sizes = [m, m, k].map(|size| (size as u32).into());
         let everyone = Argument::pointer(0);
         let arguments = [Argument::value(&view), everyone, (&mut out).into(), sizes[0], sizes[1], sizes[2]];
@@ -214,9 +211,7 @@ impl Case {
                 let rows = chunk_rows.min(n - i * chunk_rows);
                 let mut blocks = context.alloc(bytes.len()).unwrap();
                 blocks.write(bytes).unwrap();
-                let size = kernel.size(rows as u32, n as u32, k as u32).unwrap();
-                let launch =
-                    Launch { grid: [size.grid[0], 1, 1], block: [size.block, 1, 1], shared_bytes: 0 };
+                let launch = launching::launch(kernel, ptx.arch, [rows, n, k]).unwrap();
                 let sizes = [i * chunk_rows, rows, n, k].map(|size| (size as u32).into());
                 let arguments =
                     [(&blocks).into(), (&mut packed).into(), sizes[0], sizes[1], sizes[2], sizes[3]];
@@ -237,8 +232,8 @@ impl Case {
     }
 }
 
-/// All the launches that a kernel can have for n rows of weights: a `gemv` of one or two columns, blocks of one, two or
-/// four quads of rows.
+/// All the launches that a kernel can have for n rows of weights: a `gemv` of one or two columns, blocks of one, two, four
+/// or eight quads of rows.
 fn launches(kernel: &Kernel, launch: Launch, n: usize) -> Vec<Launch> {
     if kernel.family != Family::Gemv || kernel.columns >= 4 {
         return vec![launch];
@@ -248,7 +243,7 @@ fn launches(kernel: &Kernel, launch: Launch, n: usize) -> Vec<Launch> {
         block: [32 * quads as u32, 1, 1],
         ..launch
     };
-    let launches = [1, 2, 4].map(of_quads).to_vec();
+    let launches = [1, 2, 4, 8].map(of_quads).to_vec();
     assert!(launches.contains(&launch), "{launch:?} for n = {n}");
     launches
 }

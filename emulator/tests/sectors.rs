@@ -15,7 +15,7 @@ use warpdot_kernels::launch::{Family, KERNELS};
 const N: usize = 64;
 const K: usize = 2048;
 
-/// Multiplies one row of activations by weights of every format, in blocks of four quads of rows, as they are launched
+/// Multiplies one row of activations by weights of every format, in blocks of eight quads of rows, as they are launched
 /// for large matrices; what each kernel did.
 fn counters() -> Vec<(GgmlType, Counters)> {
     let arch = *ptx::archs().expect("this build has kernels").last().expect("one at least");
@@ -42,11 +42,11 @@ fn counters() -> Vec<(GgmlType, Counters)> {
             kernel.family == Family::Gemv && kernel.ty == Some(ty) && kernel.columns == 1
         };
         let kernel = KERNELS.iter().find(of_type).expect("a kernel for a column");
-        let shared_bytes = kernel.size(1, N as u32, K as u32).expect("a launch").shared_bytes;
-        let launch = Launch { grid: [N as u32 / 16, 1, 1], block: [128, 1, 1], shared_bytes };
+        let launch = common::launching::launch(kernel, arch, [1, N, K]).expect("a launch");
+        let launch = Launch { grid: [N as u32 / 32, 1, 1], block: [256, 1, 1], ..launch };
         let sizes = [1, N, K].map(|size| (size as u32).into());
         let arguments = [(&w).into(), (&x).into(), Argument::value(&ending), sizes[0], sizes[1], sizes[2]];
-        let function = module.function(kernel.entry).expect("the kernel");
+        let function = common::launching::function(&module, kernel, arch);
         emulated.reset_counters();
         // SAFETY: these are the kernel's arguments, and the buffers have the sizes it expects.
         unsafe { stream.launch(&function, launch, &arguments) }.expect("a launch");

@@ -9,7 +9,7 @@ use crate::lanes::Lanes;
 use crate::legacy::largest_magnitude;
 use crate::pack::{bytes_of_halves, halves, nibble_pairs};
 use crate::rows::Fits;
-use crate::swar::{nibbles, raised, splat};
+use crate::swar::raised;
 use crate::{Format, GgmlType, Importance, NumberOf, RUN, RunScales, Word};
 
 /// The doubled E2M1 numbers, raised by the zero point.
@@ -94,7 +94,7 @@ impl Format for Mxfp4 {
     #[inline(always)]
     fn raw_codes<B: Blocks>(blocks: B, _run: usize) -> [B::Word; RUN / 4] {
         let field = field!(blocks.nibbles);
-        words!(|i| nibbles(field, 0, i).look_up_bytes(RAISED))
+        words!(|i| field.word(i % 4).look_up_nibbles(i / 4, RAISED))
     }
 
     #[inline(always)]
@@ -165,10 +165,7 @@ impl Format for Nvfp4 {
     #[inline(always)]
     fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
         let (field, run) = (field!(blocks.nibbles), run % Self::RUNS);
-        words!(|i| {
-            let word = field.word(run * 4 + i / 4 * 2 + i % 2);
-            (word >> (i as u32 / 2 % 2 * 4) & splat(0x0f)).look_up_bytes(RAISED)
-        })
+        words!(|i| field.word(run * 4 + i / 4 * 2 + i % 2).look_up_nibbles(i / 2 % 2, RAISED))
     }
 
     #[inline(always)]

@@ -10,7 +10,7 @@ use crate::levels::Levels;
 use crate::pack::{halves, nibble_pairs};
 use crate::rows::Rows;
 use crate::scales::{Multiples, Scales, Trials, best_scale};
-use crate::swar::{nibbles, raised};
+use crate::swar::raised;
 use crate::{F16, Format, GgmlType, Importance, NumberOf, RUN, RunScales, Word};
 
 static LEVELS: Levels<16> = Levels::new(IQ4);
@@ -48,7 +48,7 @@ impl Format for Iq4Nl {
     #[inline(always)]
     fn raw_codes<B: Blocks>(blocks: B, _run: usize) -> [B::Word; RUN / 4] {
         let field = field!(blocks.nibbles);
-        words!(|i| nibbles(field, 0, i).look_up_bytes(RAISED))
+        words!(|i| field.word(i % 4).look_up_nibbles(i / 4, RAISED))
     }
 
     #[inline(always)]
@@ -111,7 +111,7 @@ impl Format for Iq4Xs {
     #[inline(always)]
     fn raw_codes<B: Blocks>(blocks: B, run: usize) -> [B::Word; RUN / 4] {
         let field = field!(blocks.nibbles);
-        words!(|i| nibbles(field, run % Self::RUNS * 4, i).look_up_bytes(RAISED))
+        words!(|i| field.word(run % Self::RUNS * 4 + i % 4).look_up_nibbles(i / 4, RAISED))
     }
 
     #[inline(always)]

@@ -6,7 +6,7 @@
 use core::ops::{Add, BitAnd, BitOr, BitXor, Mul, Neg, Shl, Shr, Sub};
 
 use crate::F16;
-use crate::swar::{raised_negate, spread1};
+use crate::swar::{raised_negate, splat, spread1};
 
 /// A 32-bit word in each lane. Arithmetic is that of `u32`; no format lets it overflow.
 pub trait Word:
@@ -44,6 +44,12 @@ pub trait Word:
 
     /// For each byte, which is below 16, its entry of a table.
     fn look_up_bytes(self, table: &'static [u8; 16]) -> Self;
+
+    /// For the low halves of the bytes, or the high ones with `half` 1, their entries of a table.
+    #[inline(always)]
+    fn look_up_nibbles(self, half: usize, table: &'static [u8; 16]) -> Self {
+        (self >> (4 * half as u32) & splat(0x0f)).look_up_bytes(table)
+    }
 
     /// 128 more than each byte, which is below 128, or than its negative where the bit of the byte's number is set in
     /// `signs`, of which only the lowest four bits count.

@@ -59,6 +59,14 @@ impl Function {
         unsafe { driver::launch_on(stream, &self.raw, &self.name, launch, arguments) }
     }
 
+    /// Lets launches have up to `bytes` of dynamic shared memory, for more than the 48 KB that every launch may have.
+    ///
+    /// # Errors
+    /// [`Error::Driver`] if a block of the device cannot have as much.
+    pub fn allow_shared_bytes(&self, bytes: u32) -> Result<(), Error> {
+        driver::allow_shared_bytes(&self.raw, bytes)
+    }
+
     /// The driver's handle. It is valid as long as this function, or its module, exists.
     pub fn as_raw(&self) -> sys::CUfunction {
         self.raw.raw()

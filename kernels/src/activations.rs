@@ -25,16 +25,8 @@ impl Activations {
 pub struct Head {
     /// The factor of the codes.
     pub scale: f32,
-    /// The sums of the halves. One word: with two half-words, shifts of 64 bits would take it apart.
-    sums: u32,
-}
-
-impl Head {
-    /// The sums of the halves.
-    #[inline(always)]
-    pub fn sums(self) -> [i16; 2] {
-        [self.sums as i16, (self.sums >> 16) as i16]
-    }
+    /// The sums of the halves, the first in the low half of the word.
+    pub sums: u32,
 }
 
 const _: () = {

@@ -92,11 +92,11 @@ macro_rules! gemv_entry {
     ($entry:ident = $name:expr, $columns:literal) => {
         // SAFETY: the host launches kernels with the sizes of `launch`.
         matmul_entry!($entry = $name, |w, x, y, m, n, k| {
-            let (chains, part) = (unsafe { Words::at(0) }, Part { first_row: 0, n, k });
-            if cfg!(int8_mma) && $columns >= GEMV_WIDE {
-                gemv_wide::<Block, $columns>(w, x, y, chains, m, part)
+            let (shared, part) = (unsafe { Shared::new() }, Part { first_row: 0, n, k });
+            if cfg!(ampere) && $columns >= GEMV_WIDE {
+                gemv_wide::<Block, $columns>(w, x, y, shared, m, part)
             } else {
-                gemv::<Block, $columns>(w, x, y, chains, m, part)
+                gemv::<Block, $columns>(w, x, y, shared, m, part)
             }
         });
     };
@@ -107,9 +107,8 @@ macro_rules! gemv_entries {
     ($(($block:ident, $suffix:ident)),* $(,)?) => {
         $(
             mod $suffix {
-                use crate::gemv::{Part, gemv};
+                use crate::gemv::{Part, Shared, gemv};
                 use crate::gemv_wide::gemv_wide;
-                use crate::gpu::shared::Words;
                 use crate::launch::GEMV_WIDE;
                 use warpdot_formats::$block as Block;
                 gemv_entry!(m1 = concat!("gemv_", stringify!($suffix), "_m1"), 1);
@@ -131,9 +130,9 @@ macro_rules! gemv_id_entries {
                 use crate::activations::Activations;
                 use crate::arguments::Ending;
                 use crate::epilogue::{Epilogue, each_product};
+                use crate::gemv::Shared;
                 use crate::gemv_id::{Experts, gemv_id};
                 use crate::gpu::global::input;
-                use crate::gpu::shared::Words;
                 use crate::gpu::weights::Weights;
                 use warpdot_formats::{$block as Block, RUN};
 
@@ -154,8 +153,8 @@ macro_rules! gemv_id_entries {
                 ) {
                     let x_rows = m.checked_div(repeat).unwrap_or(0) as usize;
                     // SAFETY: as the caller promised. The host launches kernels with the sizes of `launch`.
-                    let (x, ids, chains) = unsafe {
-                        (input(x, x_rows * (k as usize / RUN)), input(ids, m as usize), Words::at(0))
+                    let (x, ids, shared) = unsafe {
+                        (input(x, x_rows * (k as usize / RUN)), input(ids, m as usize), Shared::new())
                     };
                     each_product(
                         w,
@@ -167,7 +166,7 @@ macro_rules! gemv_id_entries {
                             let (w, y) = unsafe {
                                 (Weights::<Block>::new(w, experts * n, k), Epilogue::new(&ending, of_up, m, n))
                             };
-                            gemv_id(w, x, ids, &y, chains, Experts { count: experts, n, k, repeat });
+                            gemv_id(w, x, ids, &y, shared, Experts { count: experts, n, k, repeat });
                         },
                     );
                 }

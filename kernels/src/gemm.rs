@@ -18,7 +18,7 @@
 
 use crate::activations::Activations;
 use crate::epilogue::Epilogue;
-use crate::gemv::{dot_starts, value};
+use crate::gemv::{dot_starts, group_sums, value};
 use crate::gpu::integer::{self, BIAS};
 use crate::gpu::lanes::Lanes;
 use crate::gpu::matrix::{multiply16, multiply32};
@@ -28,7 +28,7 @@ use crate::gpu::{thread, warp};
 use crate::launch::{GEMM_STAGE, GEMM_THREADS, GEMM_TILE};
 use core::array::from_fn;
 use core::ops::Range;
-use warpdot_formats::reproducible::{CHAINS, fma, group_sums};
+use warpdot_formats::reproducible::{CHAINS, fma};
 use warpdot_formats::{Format, RUN, RunScales};
 
 /// One number for each product of a thread, row by row.
@@ -196,8 +196,8 @@ impl Stage {
             self.x_codes.set(Self::slot(thread, CODES as u32, word), *codes);
         }
         let of_groups = match F::ZERO {
-            0 => group_sums::<F>(x.head.sums()).map(f32::to_bits),
-            _ => dot_starts::<F>(x.head.sums()).map(|start| start as u32),
+            0 => group_sums::<F>(x.head).map(f32::to_bits),
+            _ => dot_starts::<F>(x.head).map(|start| start as u32),
         };
         self.x_scales.set(Self::slot(thread, 3, 0), x.head.scale.to_bits());
         for (group, word) in (0..groups::<F>()).zip(&of_groups) {
@@ -220,7 +220,7 @@ impl Stage {
             _ => (x_groups.map(|starts| starts.map(|start| start as i32)), [[0.0; 4]; 2]),
         };
         let mut dots: [PerProduct<i32>; 2] = starts.map(|starts| [starts; 4]);
-        if cfg!(int8_mma) {
+        if cfg!(ampere) {
             self.multiply_matrices::<F>(thread, run, &mut dots);
         } else {
             let group = F::GROUP as u32 / 4;

@@ -7,8 +7,7 @@
 
 use crate::activations::Activations;
 use crate::epilogue::Epilogue;
-use crate::gemv::{Part, WORDS, gemv};
-use crate::gpu::shared::Words;
+use crate::gemv::{Part, Shared, gemv};
 use crate::gpu::thread;
 use crate::gpu::weights::Weights;
 use warpdot_formats::{Format, RUN};
@@ -35,7 +34,7 @@ pub fn gemv_id<F: Format>(
     activations: &[Activations],
     ids: &[u32],
     y: &Epilogue,
-    chains: Words<WORDS>,
+    shared: Shared<F, 1>,
     Experts { count, n, k, repeat }: Experts,
 ) {
     let row = thread::block_idx_y();
@@ -45,5 +44,5 @@ pub fn gemv_id<F: Format>(
     }
     let runs = k as usize / RUN;
     let Some(activations) = activations.get(x as usize * runs..(x as usize + 1) * runs) else { return };
-    gemv::<F, 1>(weights, activations, &y.from_row(row), chains, 1, Part { first_row: id * n, n, k });
+    gemv::<F, 1>(weights, activations, &y.from_row(row), shared, 1, Part { first_row: id * n, n, k });
 }

@@ -13,22 +13,23 @@
 //! - **Barriers.** One, as in `gemv`. Threads of a warp stay together, those without rows or runs, too.
 //! - **Registers.** `4 * COLUMNS` sums, 32 for the codes, and 8 of B and 8 or 16 of C.
 
-use crate::activations::{Activations, Head};
+use crate::activations::Activations;
 use crate::epilogue::Epilogue;
-use crate::gemv::{Part, QUAD, Role, WORDS, dot_starts, finish, unrolled, value};
-use crate::gpu::columns::Columns;
+use crate::feed::{Multiply, feed};
+use crate::gemv::{Part, QUAD, Role, Shared, dot_starts, finish, group_sums, unrolled, value};
 use crate::gpu::lanes::Lanes;
 use crate::gpu::matrix::multiply32;
-use crate::gpu::shared::Words;
+use crate::gpu::stages::ColumnsOfRun;
 use crate::gpu::weights::Weights;
 use crate::gpu::{thread, warp};
-use crate::launch::GEMV_WIDE_QUADS;
+use crate::launch::GEMV_QUADS;
 use crate::packed::QUAD_ROWS;
-use warpdot_formats::reproducible::{CHAINS, fma, group_sums};
-use warpdot_formats::{Codes, Format, RUN, RunScales};
+use core::marker::PhantomData;
+use warpdot_formats::reproducible::fma;
+use warpdot_formats::{Blocks, Codes, Format, RUN, RunScales};
 
 /// Chains of a warp.
-const WARP_CHAINS: u32 = warp::SIZE / GEMV_WIDE_QUADS;
+const WARP_CHAINS: u32 = warp::SIZE / GEMV_QUADS;
 
 /// What [`gemv`](crate::gemv::gemv) does, to the bit. `COLUMNS` is a multiple of 2.
 #[inline(always)]
@@ -36,62 +37,58 @@ pub fn gemv_wide<F: Format, const COLUMNS: usize>(
     weights: Weights<F>,
     activations: &[Activations],
     y: &Epilogue,
-    chains: Words<WORDS>,
+    shared: Shared<F, COLUMNS>,
     m: u32,
     part: Part,
 ) {
     let (thread, lane) = (thread::thread_idx_x(), thread::thread_idx_x() % warp::SIZE);
-    let first_chain = thread / warp::SIZE * WARP_CHAINS;
-    let (quad, chain) = (lane / WARP_CHAINS, first_chain + lane % WARP_CHAINS);
-    let first_quad = part.first_row / QUAD_ROWS + thread::block_idx_x() * GEMV_WIDE_QUADS;
-    let role = Role { quads: GEMV_WIDE_QUADS, first_quad, quad, chain };
+    let (quad, chain) = (lane / WARP_CHAINS, thread / warp::SIZE * WARP_CHAINS + lane % WARP_CHAINS);
+    let first_quad = part.first_row / QUAD_ROWS + thread::block_idx_x() * GEMV_QUADS;
+    let role = Role { quads: GEMV_QUADS, first_quad, quad, chain };
+    let sums = [[0.0; QUAD]; COLUMNS];
+    let mut chains = Chains::<F, COLUMNS> { lane, chain, sums, format: PhantomData };
+    feed(weights, (activations, m, part.k), shared.ring, role, &mut chains);
+    finish(role, &chains.sums, y, shared, m, part);
+}
 
-    let mut sums = [[0.0; QUAD]; COLUMNS];
-    let last_quad = (part.first_row + part.n).div_ceil(QUAD_ROWS).saturating_sub(1);
-    let rows = weights.rows::<QUAD>((first_quad + quad).min(last_quad) * QUAD_ROWS);
-    if let (Some(rows), Some(columns)) = (rows, Columns::new(activations, m, part.k / RUN as u32)) {
-        let runs = columns.runs();
+/// The lane's chain of each row and column.
+struct Chains<F, const COLUMNS: usize> {
+    lane: u32,
+    chain: u32,
+    sums: [[f32; QUAD]; COLUMNS],
+    format: PhantomData<F>,
+}
+
+impl<F: Format, const COLUMNS: usize> Multiply for Chains<F, COLUMNS> {
+    #[inline(always)]
+    fn run(&mut self, present: bool, block: impl Blocks<Word = Lanes<u32, QUAD>>, x: impl ColumnsOfRun) {
         // The lane has a column of B in the words of its own run, or else zeros.
-        let (has_b, odd) = (lane / 8 == lane % 4, lane / 4 % 2);
-        // The same for all lanes of a warp.
-        let mut first_run = first_chain;
-        while first_run < runs {
-            let run = first_run + lane % WARP_CHAINS;
-            let Some(block) = rows.block(run.min(runs - 1) / F::RUNS as u32) else { break };
-            let x = columns.run(run);
-            // Of a run's number only the place in its block counts, which a thread's runs have in common.
-            let codes = F::raw_codes(block, chain as usize);
-            let scales = F::raw_scales(block, chain as usize);
-            unrolled::<COLUMNS>(
-                #[inline(always)]
-                |column| {
-                    if column % 2 == 1 {
-                        return;
-                    }
-                    let b = match x {
-                        Some(x) if has_b => x.column(column as u32 + odd).codes,
-                        _ => [0; RUN / 4],
-                    };
-                    let heads = [0, 1].map(|i| match x {
-                        Some(x) => x.column(column as u32 + i).head,
-                        None => Head::default(),
-                    });
-                    let dots = multiply::<F>(&codes, &b, heads.map(|head| dot_starts::<F>(head.sums())));
-                    if run < runs {
-                        for (i, head) in heads.into_iter().enumerate() {
-                            let x_sums = group_sums::<F>(head.sums());
-                            for row in 0..QUAD {
-                                let value = value::<F>(dots[row][i], x_sums, &of_row(&scales, row));
-                                sums[column + i][row] = fma(head.scale, value, sums[column + i][row]);
-                            }
+        let (has_b, odd) = (self.lane / 8 == self.lane % 4, self.lane / 4 % 2);
+        // Of a run's number only the place in its block counts, which a thread's runs have in common.
+        let codes = F::raw_codes(block, self.chain as usize);
+        let scales = F::raw_scales(block, self.chain as usize);
+        unrolled::<COLUMNS>(
+            #[inline(always)]
+            |column| {
+                if column % 2 == 1 {
+                    return;
+                }
+                let b = if has_b { x.codes(column as u32 + odd) } else { [0; RUN / 4] };
+                let heads = [0, 1].map(|i| x.head(column as u32 + i));
+                let dots = multiply::<F>(&codes, &b, heads.map(dot_starts::<F>));
+                if present {
+                    for (i, head) in heads.into_iter().enumerate() {
+                        let x_sums = group_sums::<F>(head);
+                        for row in 0..QUAD {
+                            let value = value::<F>(dots[row][i], x_sums, &of_row(&scales, row));
+                            let sum = &mut self.sums[column + i][row];
+                            *sum = fma(head.scale, value, *sum);
                         }
                     }
-                },
-            );
-            first_run += CHAINS as u32;
-        }
+                }
+            },
+        );
     }
-    finish(role, &sums, y, chains, m, part);
 }
 
 /// The dot products of the lane's rows with two rows of activations, by group, from `starts` on.

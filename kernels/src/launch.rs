@@ -2,6 +2,7 @@
 
 use crate::gemm::Stage;
 use crate::gemv::gemv_shared_words;
+use crate::gpu::stages::{ring_stages, stage_bytes};
 use crate::gpu::warp;
 use crate::packed::{QUAD_ROWS, TILE_ROWS};
 use crate::quantize_rows;
@@ -12,12 +13,10 @@ use warpdot_formats::{GgmlType, RUN, for_each_format};
 
 /// Warps in a block of `quantize_activations`.
 pub(crate) const QUANTIZE_WARPS: u32 = 4;
-/// The most quads of rows in a block of a `gemv` kernel.
-pub(crate) const GEMV_QUADS: u32 = 4;
-/// Columns from which on blocks of a `gemv` kernel have a whole tile of rows, as tensor cores like it.
+/// The most quads of rows in a block of a `gemv` kernel: a tile.
+pub(crate) const GEMV_QUADS: u32 = TILE_ROWS / QUAD_ROWS;
+/// Columns from which on a `gemv` kernel uses tensor cores, where there are some for int8: its blocks have a whole tile.
 pub(crate) const GEMV_WIDE: u32 = 4;
-/// Quads of rows in such a block.
-pub(crate) const GEMV_WIDE_QUADS: u32 = TILE_ROWS / QUAD_ROWS;
 /// Blocks of a `gemv` kernel below which they get fewer quads: about as many as the large GPUs have multiprocessors.
 const GEMV_BLOCKS: u64 = 128;
 /// Threads in a block of a `pack` kernel.
@@ -91,6 +90,22 @@ pub struct Kernel {
     pub ty: Option<GgmlType>,
     /// The most rows of activations in one launch.
     pub columns: u32,
+}
+
+/// Chips whose kernels are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generation {
+    /// sm_75.
+    Turing,
+    /// sm_80 and all later ones: they copy to shared memory while they compute, and have tensor cores for int8.
+    Ampere,
+}
+
+impl Generation {
+    /// That of a chip of compute capability `major`.x, from 7.5 on.
+    pub const fn of(major: u32) -> Self {
+        if major < 8 { Self::Turing } else { Self::Ampere }
+    }
 }
 
 /// The size of a launch; what is not said here is 1.
@@ -186,7 +201,7 @@ impl Kernel {
     ///
     /// `None` if the kernel takes fewer rows of activations, if one of the sizes is zero, or if a GPU has no
     /// grid that large.
-    pub fn size(&self, m: u32, n: u32, k: u32) -> Option<Size> {
+    pub fn size(&self, generation: Generation, m: u32, n: u32, k: u32) -> Option<Size> {
         const LARGEST_GRID: u64 = i32::MAX as u64;
         let ([m, n, k], runs) = ([m, n, k].map(u64::from), u64::from(k) / RUN as u64);
         let (grid, block, shared_bytes) = match self.family {
@@ -200,9 +215,9 @@ impl Kernel {
                 let threads = Some(threads).filter(|&threads| threads <= u64::from(u32::MAX))?;
                 (threads.div_ceil(u64::from(PACK_THREADS)), PACK_THREADS, 0)
             }
-            Family::Gemv => gemv_size(n, self.columns),
+            Family::Gemv => self.gemv_size(generation, n),
             // An expert's first row may be any of a quad.
-            Family::GemvId => gemv_size(n + u64::from(QUAD_ROWS) - 1, 1),
+            Family::GemvId => self.gemv_size(generation, n + u64::from(QUAD_ROWS) - 1),
             Family::Gemm => {
                 let tiles = |count: u64| count.div_ceil(u64::from(GEMM_TILE));
                 (tiles(m) * tiles(n), GEMM_THREADS, Stage::BYTES)
@@ -225,22 +240,44 @@ impl Kernel {
         fits.then_some(Size { grid: [grid as u32, second], block, shared_bytes })
     }
 
+    /// Blocks, threads in a block and its shared memory for the products of n rows.
+    fn gemv_size(&self, generation: Generation, n: u64) -> (u64, u32, u32) {
+        let matrix_quads = n.div_ceil(u64::from(QUAD_ROWS));
+        let mut quads = GEMV_QUADS;
+        let halved = self.gemv_columns() < GEMV_WIDE;
+        while halved && quads > 1 && matrix_quads.div_ceil(u64::from(quads)) < GEMV_BLOCKS {
+            quads /= 2;
+        }
+        let blocks = matrix_quads.div_ceil(u64::from(quads));
+        (blocks, quads * CHAINS as u32, self.gemv_shared_bytes(generation))
+    }
+
+    /// Rows of activations that a block of a `gemv` kernel takes.
+    fn gemv_columns(&self) -> u32 {
+        if self.family == Family::GemvId { 1 } else { self.columns }
+    }
+
+    fn gemv_shared_bytes(&self, generation: Generation) -> u32 {
+        let (columns, chains) = (self.gemv_columns(), 4 * gemv_shared_words(self.gemv_columns()));
+        match (generation, self.ty) {
+            (Generation::Ampere, Some(ty)) => {
+                let stage = stage_bytes(ty.block_weights(), ty.block_bytes(), columns);
+                chains.max(ring_stages(stage) * stage)
+            }
+            _ => chains,
+        }
+    }
+
+    /// The dynamic shared memory of the kernel's blocks, if they need a driver's leave for it: more than 48 KB.
+    pub fn large_shared_bytes(&self, generation: Generation) -> Option<u32> {
+        let gemv = matches!(self.family, Family::Gemv | Family::GemvId);
+        gemv.then(|| self.gemv_shared_bytes(generation)).filter(|&bytes| bytes > 48 << 10)
+    }
+
     /// Words of a row of `k` weights, without the odd fields of its blocks.
     fn row_words(&self, k: u64) -> u64 {
         self.ty.map_or(0, |ty| k / ty.block_weights() as u64 * (ty.block_bytes() / 4) as u64)
     }
-}
-
-/// Blocks, threads in a block and its shared memory for the products of n rows.
-fn gemv_size(n: u64, columns: u32) -> (u64, u32, u32) {
-    let matrix_quads = n.div_ceil(u64::from(QUAD_ROWS));
-    let wide = columns >= GEMV_WIDE;
-    let mut quads = if wide { GEMV_WIDE_QUADS } else { GEMV_QUADS };
-    while !wide && quads > 1 && matrix_quads.div_ceil(u64::from(quads)) < GEMV_BLOCKS {
-        quads /= 2;
-    }
-    let shared_bytes = 4 * gemv_shared_words(columns);
-    (matrix_quads.div_ceil(u64::from(quads)), quads * CHAINS as u32, shared_bytes)
 }
 
 #[cfg(test)]
@@ -270,7 +307,9 @@ mod tests {
 
     #[test]
     fn grids_cover_ragged_shapes() {
-        let size = |entry, m, n, k| kernel(entry).size(m, n, k).map(|size| (size.grid, size.block));
+        let size = |entry, m, n, k| {
+            kernel(entry).size(Generation::Ampere, m, n, k).map(|size| (size.grid, size.block))
+        };
         assert_eq!(size("gemv_q4_0_m2", 2, 9, 32), Some(([3, 1], 32)));
         assert_eq!(size("gemv_q4_0_m2", 2, 1021, 32), Some(([128, 1], 64)));
         assert_eq!(size("gemv_q4_0_m2", 2, 4097, 32), Some(([257, 1], 128)));
@@ -289,20 +328,20 @@ mod tests {
         assert_eq!(size("quantize_rows_q8_0", 43, 50, 96), Some(([3, 1], 64)));
         assert_eq!(size("read_memory", 1, 1024, 1), Some(([1, 1], 256)));
         assert_eq!(size("read_memory", 1, 1025, 1), Some(([2, 1], 256)));
-        assert!(kernel("gemm_q6k").size(1, 1, 256).unwrap().shared_bytes <= 48 << 10);
+        assert!(kernel("gemm_q6k").size(Generation::Ampere, 1, 1, 256).unwrap().shared_bytes <= 48 << 10);
     }
 
     #[test]
     fn launches_that_no_gpu_takes_are_refused() {
-        assert_eq!(kernel("gemv_q4_0_m2").size(3, 9, 32), None);
-        assert_eq!(kernel("gemv_id_q4_0").size(65_536, 9, 32), None);
+        assert_eq!(kernel("gemv_q4_0_m2").size(Generation::Ampere, 3, 9, 32), None);
+        assert_eq!(kernel("gemv_id_q4_0").size(Generation::Ampere, 65_536, 9, 32), None);
         for (m, n, k) in [(0, 1, 32), (1, 0, 32), (1, 1, 0)] {
             for kernel in KERNELS {
-                assert_eq!(kernel.size(m, n, k), None, "{kernel:?} {m} {n} {k}");
+                assert_eq!(kernel.size(Generation::Ampere, m, n, k), None, "{kernel:?} {m} {n} {k}");
             }
         }
-        assert!(kernel("gemm_q4_0").size(u32::MAX, 1, 32).is_some());
-        assert_eq!(kernel("gemm_q4_0").size(u32::MAX, u32::MAX, 32), None);
-        assert_eq!(kernel("quantize_activations").size(1 << 31, 1, 64), None);
+        assert!(kernel("gemm_q4_0").size(Generation::Ampere, u32::MAX, 1, 32).is_some());
+        assert_eq!(kernel("gemm_q4_0").size(Generation::Ampere, u32::MAX, u32::MAX, 32), None);
+        assert_eq!(kernel("quantize_activations").size(Generation::Ampere, 1 << 31, 1, 64), None);
     }
 }

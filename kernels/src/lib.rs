@@ -13,6 +13,7 @@
 //! | [`quantize`] | activations to int8 |
 //! | [`packed`] | where packed weights lie, and why |
 //! | [`pack`] | weights to that layout |
+//! | [`feed`] | weights and activations on their way to the threads that multiply |
 //! | [`gemv`] | up to 8 columns: four rows and every 32nd run a thread |
 //! | [`gemv_wide`] | the same on tensor cores, for 4 columns and more |
 //! | [`gemv_id`] | the same with an expert's weights for each column |
@@ -29,13 +30,14 @@
 #![allow(clippy::needless_range_loop, reason = "rows, words and lanes go by number")]
 #![cfg_attr(target_arch = "nvptx64", allow(internal_features))]
 #![cfg_attr(target_arch = "nvptx64", feature(abi_ptx, asm_experimental_arch, link_llvm_intrinsics))]
-#![cfg_attr(all(target_arch = "nvptx64", int8_mma), feature(abi_unadjusted))]
+#![cfg_attr(all(target_arch = "nvptx64", ampere), feature(abi_unadjusted))]
 
 pub mod activations;
 pub mod arguments;
 #[cfg(target_arch = "nvptx64")]
 mod entries;
 pub mod epilogue;
+mod feed;
 pub mod gemm;
 pub mod gemv;
 pub mod gemv_id;

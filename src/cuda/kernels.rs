@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use warpdot_formats::GgmlType;
 use warpdot_host::{Arch, Argument, CUstream, Context, Function, Launch, Module};
-use warpdot_kernels::launch::{Family, KERNELS, Kernel};
+use warpdot_kernels::launch::{Family, Generation, KERNELS, Kernel};
 
 use crate::device::Shape;
 use crate::{Error, ptx};
@@ -15,6 +15,11 @@ pub(crate) struct Kernels {
     context: Context,
     arch: Arch,
     modules: Mutex<HashMap<&'static str, Module>>,
+}
+
+/// The generation that kernels for an architecture are of.
+fn generation(arch: Arch) -> Generation {
+    Generation::of(arch.compute_capability().major)
 }
 
 /// The kernels that can multiply `m` rows of activations, preferred first.
@@ -57,7 +62,11 @@ impl Kernels {
                 modules.entry(kernel.entry).or_insert(module).clone()
             }
         };
-        Ok(LoadedKernel { kernel, function: module.function(kernel.entry)? })
+        let (function, generation) = (module.function(kernel.entry)?, generation(self.arch));
+        if let Some(bytes) = kernel.large_shared_bytes(generation) {
+            function.allow_shared_bytes(bytes)?;
+        }
+        Ok(LoadedKernel { kernel, generation, function })
     }
 }
 
@@ -65,6 +74,7 @@ impl Kernels {
 #[derive(Debug)]
 pub(crate) struct LoadedKernel {
     pub(crate) kernel: &'static Kernel,
+    generation: Generation,
     function: Function,
 }
 
@@ -72,7 +82,7 @@ impl LoadedKernel {
     /// The shape of a launch for a product, if there is one.
     pub(crate) fn size(&self, Shape { m, n, k }: Shape) -> Result<Launch, Error> {
         let size = match [m, n, k].map(u32::try_from) {
-            [Ok(m), Ok(n), Ok(k)] => self.kernel.size(m, n, k),
+            [Ok(m), Ok(n), Ok(k)] => self.kernel.size(self.generation, m, n, k),
             _ => None,
         };
         let size = size.ok_or(Error::TooLarge { kernel: self.kernel.entry, m, n, k })?;

@@ -133,20 +133,17 @@ fn copy(
     source: SourceBytes,
 ) -> std::result::Result<(), LaneFault> {
     let (to, from) = (to.lanes(registers), from.lanes(registers));
-    env.counters.global_access(mask, &from, bytes);
+    let read_by = |lane: usize| match source {
+        SourceBytes::All => bytes,
+        SourceBytes::Count(row) => registers.narrow[row as usize][lane].into(),
+        SourceBytes::NoneIf(predicate) if registers.predicate(predicate) >> lane & 1 != 0 => 0,
+        SourceBytes::NoneIf(_) => bytes,
+    };
+    let readers = (0..LANES).filter(|&lane| read_by(lane) > 0).fold(0, |readers, lane| readers | 1 << lane);
+    env.counters.global_access(mask & readers, &from, bytes);
     env.counters.shared_access(mask, &to, bytes);
     for_lanes(mask, |lane| {
-        let read = match source {
-            SourceBytes::All => bytes,
-            SourceBytes::Count(row) => registers.narrow[row as usize][lane].into(),
-            SourceBytes::NoneIf(predicate) => {
-                if registers.predicate(predicate) >> lane & 1 != 0 {
-                    0
-                } else {
-                    bytes
-                }
-            }
-        };
+        let read = read_by(lane);
         if read > bytes {
             let message = format!("the source size {read} is larger than the copy of {bytes} bytes");
             return Err(Box::new(Violation::Operand(message)));

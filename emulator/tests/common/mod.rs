@@ -2,6 +2,7 @@
 
 #![allow(dead_code)]
 
+pub(crate) mod launching;
 pub(crate) mod packed;
 
 use std::sync::Once;

@@ -275,6 +275,23 @@ pub(crate) unsafe fn launch_on(
     })
 }
 
+/// Lets launches of a function have up to `bytes` of dynamic shared memory, and has multiprocessors prefer shared memory
+/// to L1 caches for its sake.
+pub(crate) fn allow_shared_bytes(function: &FunctionHandle, bytes: u32) -> Result<(), Error> {
+    use sys::CUfunction_attribute::{
+        CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as MOST,
+        CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT as PERCENTAGE,
+    };
+    let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+    function.context().within(|| {
+        for (attribute, value) in [(MOST, bytes), (PERCENTAGE, 100)] {
+            // SAFETY: the function exists and its context is current.
+            unsafe { call!(cuFuncSetAttribute(function.raw(), attribute, value)) }?;
+        }
+        Ok(())
+    })
+}
+
 /// Has a stream write work down instead of doing it. Only what this thread does meanwhile can break that.
 pub(crate) fn begin_capture(stream: &Owned<sys::CUstream>) -> Result<(), Error> {
     let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;

@@ -40,6 +40,52 @@ impl<'a> Columns<'a> {
     }
 }
 
+impl Columns<'_> {
+    /// Blocks of all rows: block `first`, and others.
+    #[inline(always)]
+    pub fn steps(self, first: u32) -> RunSteps {
+        RunSteps {
+            next: self.start.wrapping_add(first as usize),
+            runs: self.runs,
+            last: self.last,
+            left: self.runs.saturating_sub(first),
+        }
+    }
+}
+
+/// Some blocks of each of the rows, at a distance from each other.
+#[derive(Clone, Copy, Debug)]
+pub struct RunSteps {
+    /// The next one of the first row.
+    next: *const Activations,
+    runs: u32,
+    last: u32,
+    /// Blocks of the rows from the next one on.
+    left: u32,
+}
+
+impl RunSteps {
+    /// Where the next one of row `column` is, of the last row for those that there are not; or, with no more blocks
+    /// [`left`](Self::has_next), an address where nothing is read.
+    #[inline(always)]
+    pub(super) fn address(self, column: u32) -> *const u32 {
+        self.next.wrapping_add((column.min(self.last) * self.runs) as usize).cast()
+    }
+
+    /// Whether there is such a block.
+    #[inline(always)]
+    pub(super) fn has_next(self) -> bool {
+        self.left > 0
+    }
+
+    /// Goes `step` blocks on.
+    #[inline(always)]
+    pub(super) fn advance(&mut self, step: u32) {
+        self.next = self.next.wrapping_add(step as usize);
+        self.left = self.left.saturating_sub(step);
+    }
+}
+
 /// One block of each of the rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Run<'a> {

@@ -1,6 +1,7 @@
 //! Integer instructions that Rust has no operator for.
 
 intrinsic!("llvm.nvvm.idp4a.u.s", idp4a(a: u32, b: u32, c: i32) -> i32);
+intrinsic!("llvm.nvvm.idp2a.s.s", idp2a(a: u32, b: u32, is_high: bool, c: i32) -> i32);
 intrinsic!("llvm.nvvm.prmt", prmt(a: u32, b: u32, selector: u32) -> u32);
 
 /// `c` plus the dot product of the four unsigned bytes of `codes` with the signed ones of `activations`, wrapping.
@@ -8,6 +9,14 @@ intrinsic!("llvm.nvvm.prmt", prmt(a: u32, b: u32, selector: u32) -> u32);
 pub fn dp4a(codes: u32, activations: u32, c: i32) -> i32 {
     // SAFETY: arithmetic on registers; every architecture since sm_61 has it.
     gpu_only!((codes, activations, c), unsafe { idp4a(codes, activations, c) })
+}
+
+/// `c` plus the dot product of the two signed half-words of `halves`, the low one first, with `bytes`, wrapping.
+#[inline(always)]
+pub fn dp2a(halves: u32, bytes: [i8; 2], c: i32) -> i32 {
+    let bytes = u32::from(u16::from_le_bytes(bytes.map(|byte| byte as u8)));
+    // SAFETY: arithmetic on registers; every architecture since sm_61 has it.
+    gpu_only!((halves, bytes, c), unsafe { idp2a(halves, bytes, false, c) })
 }
 
 /// What is added to an integer for [`biased_to_f32`]: the bits of 1.5 * 2^23.

@@ -122,20 +122,24 @@ impl<const ROWS: usize> Word for Lanes<u32, ROWS> {
         )
     }
 
-    /// Three permutations of bytes instead of four loads: the entries below 8, those from 8 on, and the choice.
     #[inline(always)]
     fn look_up_bytes(self, table: &'static [u8; 16]) -> Self {
-        let four = |first: usize| {
-            u32::from_le_bytes([table[first], table[first + 1], table[first + 2], table[first + 3]])
-        };
+        self.map(
+            #[inline(always)]
+            |word| entries_at(permute(word | word >> 4, 0, 0x4420), table),
+        )
+    }
+
+    /// Both halves of all bytes are looked up, and some are used: what this has in common with the other half, the
+    /// compiler does once.
+    #[inline(always)]
+    fn look_up_nibbles(self, half: usize, table: &'static [u8; 16]) -> Self {
         self.map(
             #[inline(always)]
             |word| {
-                // The indices as nibbles, as `permute` takes them.
-                let indices = permute(word | word >> 4, 0, 0x4420);
-                let low = permute(four(0), four(4), indices & 0x7777);
-                let high = permute(four(8), four(12), indices & 0x7777);
-                permute(low, high, 0x3210 | indices >> 1 & 0x4444)
+                let of_low_bytes = entries_at(word, table);
+                let of_high_bytes = entries_at(word >> 16, table);
+                permute(of_low_bytes, of_high_bytes, if half == 0 { 0x6420 } else { 0x7531 })
             },
         )
     }
@@ -147,4 +151,17 @@ impl<const ROWS: usize> Word for Lanes<u32, ROWS> {
             |word| word.count_ones() & 1,
         )
     }
+}
+
+/// The entries of a table at the low four nibbles of `indices`: those below 8, those from 8 on, and the choice. Three
+/// permutations of bytes instead of four loads.
+#[inline(always)]
+fn entries_at(indices: u32, table: &'static [u8; 16]) -> u32 {
+    let four = |first: usize| {
+        u32::from_le_bytes([table[first], table[first + 1], table[first + 2], table[first + 3]])
+    };
+    // A nibble whose highest bit is set selects no byte; which of the two that is, is not chosen.
+    let low = permute(four(0), four(4), indices);
+    let high = permute(four(8), four(12), indices ^ 0x8888_8888);
+    permute(low, high, 0x3210_3210 | indices >> 1 & 0x4444_4444)
 }

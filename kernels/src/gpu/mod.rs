@@ -36,6 +36,7 @@ pub mod integer;
 pub mod lanes;
 pub mod matrix;
 pub mod shared;
+pub mod stages;
 pub mod thread;
 pub mod warp;
 pub mod weights;

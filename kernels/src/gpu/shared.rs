@@ -20,14 +20,7 @@ impl<const WORDS: usize> Words<WORDS> {
     /// The kernel was launched with dynamic shared memory for `offset + WORDS` words.
     #[inline(always)]
     pub unsafe fn at(offset: u32) -> Self {
-        gpu_only!((offset), {
-            let address: u32;
-            // SAFETY: reads the address of the symbol that is declared above.
-            unsafe {
-                core::arch::asm!("mov.u32 {}, dynamic_shared;", out(reg32) address, options(pure, nomem, nostack))
-            };
-            Self { address: address + 4 * offset }
-        })
+        Self { address: start() + 4 * offset }
     }
 
     /// Writes word `index`, if there is one.
@@ -68,17 +61,8 @@ impl<const WORDS: usize> Words<WORDS> {
     pub fn get(self, index: u32) -> u32 {
         if (index as usize) < WORDS {
             let address = self.address + 4 * index;
-            gpu_only!((address), {
-                let value: u32;
-                // SAFETY: the word belongs to the memory that `at` was promised.
-                unsafe {
-                    core::arch::asm!(
-                        "ld.shared.b32 {}, [{}];", out(reg32) value, in(reg32) address,
-                        options(pure, readonly, nostack)
-                    );
-                }
-                value
-            })
+            // SAFETY: the word belongs to the memory that `at` was promised.
+            unsafe { load(address) }
         } else {
             0
         }
@@ -89,18 +73,8 @@ impl<const WORDS: usize> Words<WORDS> {
     pub fn get2(self, index: u32) -> [u32; 2] {
         if (index as usize) < WORDS / 2 {
             let address = self.address + 8 * index;
-            gpu_only!((address), {
-                let (a, b): (u32, u32);
-                // SAFETY: the words belong to the memory that `at` was promised, and are aligned as in `get4`.
-                unsafe {
-                    core::arch::asm!(
-                        "ld.shared.v2.b32 {{{}, {}}}, [{}];",
-                        out(reg32) a, out(reg32) b, in(reg32) address,
-                        options(pure, readonly, nostack)
-                    );
-                }
-                [a, b]
-            })
+            // SAFETY: the words belong to the memory that `at` was promised, and are aligned as in `get4`.
+            unsafe { load2(address) }
         } else {
             [0; 2]
         }
@@ -111,21 +85,83 @@ impl<const WORDS: usize> Words<WORDS> {
     pub fn get4(self, index: u32) -> [u32; 4] {
         if (index as usize) < WORDS / 4 {
             let address = self.address + 16 * index;
-            gpu_only!((address), {
-                let (a, b, c, d): (u32, u32, u32, u32);
-                // SAFETY: the words belong to the memory that `at` was promised, whose start and whose parts'
-                // offsets are multiples of 16 bytes.
-                unsafe {
-                    core::arch::asm!(
-                        "ld.shared.v4.b32 {{{}, {}, {}, {}}}, [{}];",
-                        out(reg32) a, out(reg32) b, out(reg32) c, out(reg32) d, in(reg32) address,
-                        options(pure, readonly, nostack)
-                    );
-                }
-                [a, b, c, d]
-            })
+            // SAFETY: the words belong to the memory that `at` was promised, whose start and whose parts' offsets are
+            // multiples of 16 bytes.
+            unsafe { load4(address) }
         } else {
             [0; 4]
         }
     }
+}
+
+/// Where the dynamic shared memory starts, a multiple of 16 in the shared address space.
+#[inline(always)]
+pub(super) fn start() -> u32 {
+    gpu_only!((), {
+        let address: u32;
+        // SAFETY: reads the address of the symbol that is declared above.
+        unsafe {
+            core::arch::asm!("mov.u32 {}, dynamic_shared;", out(reg32) address, options(pure, nomem, nostack))
+        };
+        address
+    })
+}
+
+/// The word at an address.
+///
+/// # Safety
+/// It is a multiple of 4, in the shared address space, and the block has shared memory there.
+#[inline(always)]
+pub(super) unsafe fn load(address: u32) -> u32 {
+    gpu_only!((address), {
+        let value: u32;
+        // SAFETY: the caller's.
+        unsafe {
+            core::arch::asm!(
+                "ld.shared.b32 {}, [{}];", out(reg32) value, in(reg32) address,
+                options(pure, readonly, nostack)
+            );
+        }
+        value
+    })
+}
+
+/// The two words at an address.
+///
+/// # Safety
+/// As for [`load`], and it is a multiple of 8.
+#[inline(always)]
+pub(super) unsafe fn load2(address: u32) -> [u32; 2] {
+    gpu_only!((address), {
+        let (a, b): (u32, u32);
+        // SAFETY: the caller's.
+        unsafe {
+            core::arch::asm!(
+                "ld.shared.v2.b32 {{{}, {}}}, [{}];",
+                out(reg32) a, out(reg32) b, in(reg32) address,
+                options(pure, readonly, nostack)
+            );
+        }
+        [a, b]
+    })
+}
+
+/// The four words at an address.
+///
+/// # Safety
+/// As for [`load`], and it is a multiple of 16.
+#[inline(always)]
+pub(super) unsafe fn load4(address: u32) -> [u32; 4] {
+    gpu_only!((address), {
+        let (a, b, c, d): (u32, u32, u32, u32);
+        // SAFETY: the caller's.
+        unsafe {
+            core::arch::asm!(
+                "ld.shared.v4.b32 {{{}, {}, {}, {}}}, [{}];",
+                out(reg32) a, out(reg32) b, out(reg32) c, out(reg32) d, in(reg32) address,
+                options(pure, readonly, nostack)
+            );
+        }
+        [a, b, c, d]
+    })
 }

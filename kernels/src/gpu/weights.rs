@@ -47,6 +47,25 @@ impl<F: Format> Weights<F> {
     }
 }
 
+impl<F: Format> Weights<F> {
+    /// Blocks of the four rows from `first_row` on, a multiple of 4: block `first`, and others. None of rows past the end.
+    #[inline(always)]
+    pub fn steps(self, first_row: u32, first: u32) -> BlockSteps<F> {
+        match self.rows::<4>(first_row) {
+            Some(rows) => BlockSteps {
+                next: rows.place(first),
+                odds_apart: rows.odds_apart,
+                left: rows.row_blocks.saturating_sub(first),
+            },
+            None => {
+                let (words, odd) = (self.start, self.start);
+                let next = Block { words, words_apart: 0, odd, odd_shift: 0, format: PhantomData };
+                BlockSteps { next, odds_apart: 0, left: 0 }
+            }
+        }
+    }
+}
+
 /// One row, or four rows side by side.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<F, const ROWS: usize> {
@@ -66,14 +85,20 @@ impl<F: Format, const ROWS: usize> Rows<F, ROWS> {
     pub fn block(self, index: u32) -> Option<Block<F, ROWS>> {
         (index < self.row_blocks).then(
             #[inline(always)]
-            || Block {
-                words: self.words.wrapping_add(index as usize * F::LAYOUT.words * self.words_apart as usize),
-                words_apart: self.words_apart,
-                odd: self.odd.wrapping_add(index as usize * self.odds_apart as usize),
-                odd_shift: self.odd_shift,
-                format: PhantomData,
-            },
+            || self.place(index),
         )
+    }
+
+    /// Where block `index` of each row is, or would be.
+    #[inline(always)]
+    fn place(self, index: u32) -> Block<F, ROWS> {
+        Block {
+            words: self.words.wrapping_add(index as usize * F::LAYOUT.words * self.words_apart as usize),
+            words_apart: self.words_apart,
+            odd: self.odd.wrapping_add(index as usize * self.odds_apart as usize),
+            odd_shift: self.odd_shift,
+            format: PhantomData,
+        }
     }
 }
 
@@ -87,6 +112,59 @@ pub struct Block<F, const ROWS: usize> {
     format: PhantomData<F>,
 }
 
+impl<F, const ROWS: usize> Block<F, ROWS> {
+    /// Words from one of a block to the next.
+    #[inline(always)]
+    pub(super) fn words_apart(self) -> u32 {
+        self.words_apart
+    }
+
+    /// Where word `index` of the rows' blocks is, if words are so far apart.
+    #[inline(always)]
+    pub(super) fn word_address(self, index: u32, words_apart: u32) -> *const u32 {
+        self.words.wrapping_add((index * words_apart) as usize)
+    }
+
+    /// Where the odd fields of the rows' blocks are.
+    #[inline(always)]
+    pub(super) fn odd_address(self) -> *const u32 {
+        self.odd
+    }
+}
+
+/// Some blocks of four rows, at a distance from each other.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockSteps<F> {
+    next: Block<F, 4>,
+    odds_apart: u32,
+    /// Blocks of the rows from the next one on.
+    left: u32,
+}
+
+impl<F: Format> BlockSteps<F> {
+    /// The next one; or, with no more blocks [`left`](Self::has_next), addresses where nothing is read.
+    #[inline(always)]
+    pub(super) fn block(self) -> Block<F, 4> {
+        self.next
+    }
+
+    /// Whether there is such a block.
+    #[inline(always)]
+    pub(super) fn has_next(self) -> bool {
+        self.left > 0
+    }
+
+    /// Goes `step` blocks on.
+    #[inline(always)]
+    pub(super) fn advance(&mut self, step: u32) {
+        let Block { words, words_apart, odd, .. } = self.next;
+        let words_of_step = step * F::LAYOUT.words as u32 * words_apart;
+        self.next.words = words.wrapping_add(words_of_step as usize);
+        self.next.odd = odd.wrapping_add((step * self.odds_apart) as usize);
+        self.left = self.left.saturating_sub(step);
+    }
+}
+
 impl<F: Format, const ROWS: usize> Blocks for Block<F, ROWS> {
     type Word = Lanes<u32, ROWS>;
 
@@ -96,7 +174,7 @@ impl<F: Format, const ROWS: usize> Blocks for Block<F, ROWS> {
         if index >= F::LAYOUT.words {
             return Lanes([0; ROWS]);
         }
-        let address = self.words.wrapping_add((index as u32 * self.words_apart) as usize);
+        let address = self.word_address(index as u32, self.words_apart);
         // SAFETY: the rows and the block are some of the matrix, whose planes `new` was promised, and so is the word.
         // Four rows start at a multiple of four words.
         Lanes(unsafe { load(address) })
