@@ -24,12 +24,11 @@
 //!
 //! # Who reads what
 //!
-//! - **Decode** ([`gemv`](crate::gemv)). A lane has a quad: one load of 16 bytes is the same word of four rows, one of
-//!   8 (or 4) their odd fields. A warp has four quads by eight runs: the eight runs of a super-block meet in one
-//!   instruction, so that words that runs share are moved once, and every 32-byte sector that is touched is used up.
-//! - **Tensor cores** ([`gemv_wide`](crate::gemv_wide)). A lane has a quad here, too, and a warp eight quads, a whole
-//!   tile, by four runs: what lanes load is what they are to supply, and products come out in the lanes that have the
-//!   scales.
+//! - **Decode** ([`gemv`](crate::gemv)). The words of the 32 runs of a tile that a block takes at a time follow each
+//!   other: threads copy 16 bytes each to shared memory, a warp four whole lines in one instruction, and nothing twice.
+//!   Then a lane has a quad: 16 bytes are the same word of four rows.
+//! - **Tensor cores** ([`gemv_wide`](crate::gemv_wide)). A lane has a quad here, too, and a warp eight quads by four
+//!   runs: what lanes load is what they are to supply, and products come out in the lanes that have the scales.
 //! - **Whole fragments**, for which nothing would be left over. In `mma.m16n8k32` with int8 weights as its A operand,
 //!   lane 4g + t supplies, for matrix rows g and g + 8, the code words t and t + 4 of a run. Let matrix rows g and g + 8
 //!   of two products be rows 4g to 4g + 3 of a tile, as a permutation of the rows of A permutes those of the product
