@@ -45,7 +45,7 @@ impl SimdVisitor for ReadAndWrite<'_> {
                     isa.vectorize(
                         #[inline(always)]
                         || {
-                            buffer[..64].copy_from_slice(&exclusive_or(from));
+                            buffer[..64].copy_from_slice(&exclusive_or(isa, from));
                             past_caches.copy(&buffer[..to.len()], to);
                         },
                     );
@@ -55,11 +55,12 @@ impl SimdVisitor for ReadAndWrite<'_> {
     }
 }
 
-/// The exclusive or of all whole lines.
+/// The exclusive or of all whole lines, which are fetched as far ahead as by quantizers: without that, these are quicker.
 #[inline(always)]
-fn exclusive_or(bytes: &[u8]) -> [u8; 64] {
+fn exclusive_or<I: Simd>(isa: I, bytes: &[u8]) -> [u8; 64] {
     let mut sum = [0; 64];
     for line in bytes.as_chunks::<64>().0 {
+        isa.prefetch(line.as_ptr().wrapping_add(8192));
         for (sum, byte) in sum.iter_mut().zip(line) {
             *sum ^= byte;
         }

@@ -4,7 +4,9 @@ use half::{bf16, f16};
 use warpdot_formats::{Format, FormatVisitor, GgmlType, RUN};
 
 use crate::bytes::{blocks_of_bytes, expect_length};
-use crate::isa::{HALF, OCTET, Scales, Simd, SimdVisitor, Streaming, octet_blocks, padded_octet, streaming};
+use crate::isa::{
+    HALF, LARGE, OCTET, Scales, Simd, SimdVisitor, Streaming, octet_blocks, padded_octet, streaming,
+};
 use crate::parallel::for_each_chunk;
 use crate::{Error, Isa};
 
@@ -16,9 +18,6 @@ const SMALL: usize = 1 << 16;
 
 /// Weights that a thread takes at once, at most.
 const TASK: usize = 1 << 18;
-
-/// Numbers of more bytes than this would only drive each other out of the caches.
-const LARGE: usize = 1 << 24;
 
 /// A type of number that weights can be dequantized to: `f32`, `f16` or `bf16`. To the latter two they are rounded,
 /// ties to even.

@@ -44,16 +44,20 @@ pub use avx2::Avx2;
 pub use avx512::Avx512Vnni;
 #[cfg(target_arch = "x86_64")]
 pub use avxvnni::AvxVnni;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use lanes::Quantizing;
 pub(crate) use lanes::{BlocksOfRows, Lanes, ROWS, RowWords};
 #[cfg(target_arch = "aarch64")]
 pub use neon::{Neon, NeonDotprod};
 pub use peak::ProductPeak;
 pub(crate) use peak::sum_of_words;
 pub use portable::Portable;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use simd::each;
 pub(crate) use simd::{HALF, OCTET, Scales, Simd, Unpacked, Vectorize, octet_blocks, padded_octet, run_of};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use stream::Line;
-pub(crate) use stream::{Streaming, streaming};
+pub(crate) use stream::{LARGE, Streaming, streaming};
 
 use crate::Error;
 

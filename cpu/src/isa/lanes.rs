@@ -16,6 +16,11 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod quantizing;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use quantizing::Quantizing;
 
 /// Rows of weights side by side, one in each lane.
 pub(crate) const ROWS: usize = 16;

@@ -5,6 +5,9 @@ use bytemuck::{Pod, Zeroable};
 use super::{HALF, Simd};
 use crate::dequantize::{Float, Kind};
 
+/// Results of more bytes than this would only drive each other out of the caches.
+pub(crate) const LARGE: usize = 1 << 24;
+
 /// A cache line.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C, align(64))]
@@ -41,7 +44,7 @@ impl<I: Simd> Streaming<I> {
     /// Whether to store past the caches at all.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    pub(super) fn past_caches(&self) -> bool {
+    pub(crate) fn past_caches(&self) -> bool {
         self.past_caches
     }
 

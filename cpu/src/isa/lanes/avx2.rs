@@ -2,7 +2,7 @@ use std::arch::x86_64::*;
 
 use warpdot_formats::Word;
 
-use super::{Lanes, ROWS, RowWords};
+use super::{Lanes, Quantizing, ROWS, RowWords};
 use crate::isa::{Avx2, AvxVnni};
 
 // SAFETY, for all blocks of this file: the token, without which there is no vector, proves AVX2, FMA and F16C, and
@@ -296,5 +296,153 @@ impl Lanes for AvxVnni {
                 _mm256_dpbusd_avx_epi32(sums.0[1], codes.0[1], activations),
             ])
         }
+    }
+}
+
+impl Quantizing for Avx2 {
+    #[inline(always)]
+    fn bits(self, numbers: Numbers) -> Words {
+        // SAFETY: see above.
+        Words(unsafe { [_mm256_castps_si256(numbers.0[0]), _mm256_castps_si256(numbers.0[1])] })
+    }
+
+    #[inline(always)]
+    fn greater(self, a: Words, b: Words) -> Words {
+        // SAFETY: see above.
+        Words(unsafe { [_mm256_max_epu32(a.0[0], b.0[0]), _mm256_max_epu32(a.0[1], b.0[1])] })
+    }
+
+    #[inline(always)]
+    fn lesser(self, a: Words, b: Words) -> Words {
+        // SAFETY: see above.
+        Words(unsafe { [_mm256_min_epu32(a.0[0], b.0[0]), _mm256_min_epu32(a.0[1], b.0[1])] })
+    }
+
+    #[inline(always)]
+    fn signs(self, words: Words) -> Words {
+        // SAFETY: see above.
+        Words(unsafe { [_mm256_srai_epi32::<31>(words.0[0]), _mm256_srai_epi32::<31>(words.0[1])] })
+    }
+
+    #[inline(always)]
+    fn select(self, a: Words, b: Words, yes: Words, no: Words) -> Words {
+        // There are only signed comparisons, but `a` is not greater where `b` is the maximum.
+        let most = self.greater(a, b);
+        // SAFETY: see above.
+        Words(unsafe {
+            let not = [_mm256_cmpeq_epi32(most.0[0], b.0[0]), _mm256_cmpeq_epi32(most.0[1], b.0[1])];
+            [_mm256_blendv_epi8(yes.0[0], no.0[0], not[0]), _mm256_blendv_epi8(yes.0[1], no.0[1], not[1])]
+        })
+    }
+
+    #[inline(always)]
+    fn non_zero(self, words: Words) -> u16 {
+        // SAFETY: see above.
+        let [first, second] = unsafe {
+            let zero = _mm256_setzero_si256();
+            let zeros = [_mm256_cmpeq_epi32(words.0[0], zero), _mm256_cmpeq_epi32(words.0[1], zero)];
+            [
+                _mm256_movemask_ps(_mm256_castsi256_ps(zeros[0])),
+                _mm256_movemask_ps(_mm256_castsi256_ps(zeros[1])),
+            ]
+        };
+        !(first | second << 8) as u16
+    }
+
+    #[inline(always)]
+    fn across(self, vectors: [Words; ROWS], join: impl Fn(Words, Words) -> Words) -> Words {
+        // SAFETY: see above.
+        unsafe {
+            // Of vectors i and i + 8 the halves are joined first, so that both fill as much as one.
+            let mut ones = [vectors[0]; 8];
+            for (i, one) in ones.iter_mut().enumerate() {
+                let (a, b) = (vectors[i].0, vectors[i + 8].0);
+                *one = join(Words([a[0], b[0]]), Words([a[1], b[1]]));
+            }
+            let mut twos = [ones[0]; 4];
+            for (i, two) in twos.iter_mut().enumerate() {
+                let (a, b) = (ones[2 * i].0, ones[2 * i + 1].0);
+                *two = join(
+                    Words([_mm256_unpacklo_epi32(a[0], b[0]), _mm256_unpacklo_epi32(a[1], b[1])]),
+                    Words([_mm256_unpackhi_epi32(a[0], b[0]), _mm256_unpackhi_epi32(a[1], b[1])]),
+                );
+            }
+            let mut fours = [twos[0]; 2];
+            for (i, four) in fours.iter_mut().enumerate() {
+                let (a, b) = (twos[2 * i].0, twos[2 * i + 1].0);
+                *four = join(
+                    Words([_mm256_unpacklo_epi64(a[0], b[0]), _mm256_unpacklo_epi64(a[1], b[1])]),
+                    Words([_mm256_unpackhi_epi64(a[0], b[0]), _mm256_unpackhi_epi64(a[1], b[1])]),
+                );
+            }
+            let (a, b) = (fours[0].0, fours[1].0);
+            join(
+                Words([
+                    _mm256_permute2x128_si256::<0x20>(a[0], b[0]),
+                    _mm256_permute2x128_si256::<0x20>(a[1], b[1]),
+                ]),
+                Words([
+                    _mm256_permute2x128_si256::<0x31>(a[0], b[0]),
+                    _mm256_permute2x128_si256::<0x31>(a[1], b[1]),
+                ]),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn quotient(self, a: Numbers, b: Numbers) -> Numbers {
+        // SAFETY: see above.
+        Numbers(unsafe { [_mm256_div_ps(a.0[0], b.0[0]), _mm256_div_ps(a.0[1], b.0[1])] })
+    }
+
+    #[inline(always)]
+    fn reciprocal(self, numbers: Numbers) -> Numbers {
+        let inverse = self.quotient(self.numbers(1.0), numbers);
+        // SAFETY: see above.
+        Numbers(unsafe {
+            let (sign, infinity) = (_mm256_set1_ps(-0.0), _mm256_set1_ps(f32::INFINITY));
+            let finite = [
+                _mm256_cmp_ps::<_CMP_LT_OQ>(_mm256_andnot_ps(sign, inverse.0[0]), infinity),
+                _mm256_cmp_ps::<_CMP_LT_OQ>(_mm256_andnot_ps(sign, inverse.0[1]), infinity),
+            ];
+            [_mm256_and_ps(inverse.0[0], finite[0]), _mm256_and_ps(inverse.0[1], finite[1])]
+        })
+    }
+
+    #[inline(always)]
+    fn truncate(self, numbers: Numbers) -> Words {
+        // SAFETY: see above.
+        Words(unsafe { [_mm256_cvttps_epi32(numbers.0[0]), _mm256_cvttps_epi32(numbers.0[1])] })
+    }
+
+    #[inline(always)]
+    fn halves(self, numbers: Numbers) -> [u16; ROWS] {
+        let mut halves = [[0u16; ROWS / 2]; 2];
+        for (numbers, to) in numbers.0.into_iter().zip(&mut halves) {
+            // SAFETY: see above.
+            unsafe {
+                let rounded = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(numbers);
+                _mm_storeu_si128(to.as_mut_ptr().cast(), rounded);
+            }
+        }
+        bytemuck::cast(halves)
+    }
+
+    #[inline(always)]
+    fn bytes(self, words: Words) -> [u8; ROWS] {
+        let mut bytes = [0; ROWS];
+        // SAFETY: see above.
+        unsafe {
+            // The lowest bytes of each quarter in its first four bytes, or its second four.
+            let first = _mm256_broadcastsi128_si256(_mm_setr_epi32(0x0c08_0400, -1, -1, -1));
+            let second = _mm256_broadcastsi128_si256(_mm_setr_epi32(-1, 0x0c08_0400, -1, -1));
+            let both = _mm256_or_si256(
+                _mm256_shuffle_epi8(words.0[0], first),
+                _mm256_shuffle_epi8(words.0[1], second),
+            );
+            let (low, high) = (_mm256_castsi256_si128(both), _mm256_extracti128_si256::<1>(both));
+            _mm_storeu_si128(bytes.as_mut_ptr().cast(), _mm_unpacklo_epi32(low, high));
+        }
+        bytes
     }
 }

@@ -2,11 +2,14 @@ use std::arch::x86_64::*;
 
 use warpdot_formats::Word;
 
-use super::{Lanes, ROWS, RowWords};
+use super::{Lanes, Quantizing, ROWS, RowWords};
 use crate::isa::Avx512Vnni;
 
 // SAFETY, for all blocks of this file: the token, without which there is no vector, proves AVX-512 F, BW, VL and VNNI,
 // and references are to as many bytes as are loaded or stored.
+
+/// The lower half-words of all words.
+const LOW_HALVES: u32 = 0x5555_5555;
 
 /// 16 words; only made with the token at hand.
 #[derive(Clone, Copy)]
@@ -129,6 +132,16 @@ impl Word for Words {
         const { assert!(N.is_power_of_two() && N >= 2) };
         if N == 256 || N == 512 {
             return self.look_up_by_permutations(table);
+        }
+        if let Some(table) = table.first_chunk::<64>()
+            && N == 64
+        {
+            let halves: &[[u16; 32]; 2] = bytemuck::cast_ref(table);
+            // SAFETY: see above.
+            return Self(unsafe {
+                let load = |half: usize| _mm512_loadu_si512(halves[half].as_ptr().cast());
+                _mm512_maskz_permutex2var_epi16(LOW_HALVES, load(0), self.0, load(1))
+            });
         }
         let index = self & (N as u32 - 1);
         // SAFETY: see above; pairs of entries are gathered, and half of an index below N is a pair's.
@@ -260,5 +273,114 @@ impl Lanes for Avx512Vnni {
     fn multiply_add(self, a: Numbers, b: Numbers, c: Numbers) -> Numbers {
         // SAFETY: see above.
         Numbers(unsafe { _mm512_fmadd_ps(a.0, b.0, c.0) })
+    }
+}
+
+impl Quantizing for Avx512Vnni {
+    #[inline(always)]
+    fn bits(self, numbers: Numbers) -> Words {
+        // SAFETY: see above.
+        Words(unsafe { _mm512_castps_si512(numbers.0) })
+    }
+
+    #[inline(always)]
+    fn greater(self, a: Words, b: Words) -> Words {
+        // SAFETY: see above.
+        Words(unsafe { _mm512_max_epu32(a.0, b.0) })
+    }
+
+    #[inline(always)]
+    fn lesser(self, a: Words, b: Words) -> Words {
+        // SAFETY: see above.
+        Words(unsafe { _mm512_min_epu32(a.0, b.0) })
+    }
+
+    #[inline(always)]
+    fn signs(self, words: Words) -> Words {
+        // SAFETY: see above.
+        Words(unsafe { _mm512_srai_epi32::<31>(words.0) })
+    }
+
+    #[inline(always)]
+    fn select(self, a: Words, b: Words, yes: Words, no: Words) -> Words {
+        // SAFETY: see above.
+        Words(unsafe { _mm512_mask_blend_epi32(_mm512_cmpgt_epu32_mask(a.0, b.0), no.0, yes.0) })
+    }
+
+    #[inline(always)]
+    fn non_zero(self, words: Words) -> u16 {
+        // SAFETY: see above.
+        unsafe { _mm512_test_epi32_mask(words.0, words.0) }
+    }
+
+    #[inline(always)]
+    fn across(self, vectors: [Words; ROWS], join: impl Fn(Words, Words) -> Words) -> Words {
+        // SAFETY: see above.
+        unsafe {
+            let mut twos = [vectors[0]; 8];
+            for (i, two) in twos.iter_mut().enumerate() {
+                let (a, b) = (vectors[2 * i].0, vectors[2 * i + 1].0);
+                *two = join(Words(_mm512_unpacklo_epi32(a, b)), Words(_mm512_unpackhi_epi32(a, b)));
+            }
+            let mut fours = [twos[0]; 4];
+            for (i, four) in fours.iter_mut().enumerate() {
+                let (a, b) = (twos[2 * i].0, twos[2 * i + 1].0);
+                *four = join(Words(_mm512_unpacklo_epi64(a, b)), Words(_mm512_unpackhi_epi64(a, b)));
+            }
+            // Each quarter of these vectors has something of four blocks.
+            let mut eights = [fours[0]; 2];
+            for (i, eight) in eights.iter_mut().enumerate() {
+                let (a, b) = (fours[2 * i].0, fours[2 * i + 1].0);
+                let even = _mm512_shuffle_i32x4::<0b10_00_10_00>(a, b);
+                let odd = _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b);
+                *eight = join(Words(even), Words(odd));
+            }
+            let (a, b) = (eights[0].0, eights[1].0);
+            let even = _mm512_shuffle_i32x4::<0b10_00_10_00>(a, b);
+            let odd = _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b);
+            join(Words(even), Words(odd))
+        }
+    }
+
+    #[inline(always)]
+    fn quotient(self, a: Numbers, b: Numbers) -> Numbers {
+        // SAFETY: see above.
+        Numbers(unsafe { _mm512_div_ps(a.0, b.0) })
+    }
+
+    #[inline(always)]
+    fn reciprocal(self, numbers: Numbers) -> Numbers {
+        let inverse = self.quotient(self.numbers(1.0), numbers);
+        // SAFETY: see above.
+        Numbers(unsafe {
+            let infinity = _mm512_set1_ps(f32::INFINITY);
+            let finite = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(_mm512_abs_ps(inverse.0), infinity);
+            _mm512_maskz_mov_ps(finite, inverse.0)
+        })
+    }
+
+    #[inline(always)]
+    fn truncate(self, numbers: Numbers) -> Words {
+        // SAFETY: see above.
+        Words(unsafe { _mm512_cvttps_epi32(numbers.0) })
+    }
+
+    #[inline(always)]
+    fn halves(self, numbers: Numbers) -> [u16; ROWS] {
+        let mut halves = [0; ROWS];
+        // SAFETY: see above.
+        unsafe {
+            let rounded = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(numbers.0);
+            _mm256_storeu_si256(halves.as_mut_ptr().cast(), rounded);
+        }
+        halves
+    }
+
+    #[inline(always)]
+    fn bytes(self, words: Words) -> [u8; ROWS] {
+        let mut bytes = [0; ROWS];
+        // SAFETY: see above.
+        unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(words.0)) };
+        bytes
     }
 }
