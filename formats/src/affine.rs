@@ -186,12 +186,11 @@ impl Search for AffineSearch {
     }
 
     #[inline(always)]
-    fn units(self, ideal: impl Iterator<Item = (f32, f32)>) -> Units {
+    fn units(self, scales: impl Iterator<Item = f32>, mins: impl Iterator<Item = f32>) -> Units {
         // Spelled out: which zero `f32::max` takes of two depends on the machine.
         let larger = |most: f32, of: f32| if of >= most { of } else { most };
-        let (scale, min) = ideal.fold((0.0, 0.0), |most, of| (larger(most.0, of.0), larger(most.1, of.1)));
         let unit = |most: f32| F16::from_f32(most / self.max_level);
-        Units { scale: unit(scale), min_scale: unit(min) }
+        Units { scale: unit(scales.fold(0.0, larger)), min_scale: unit(mins.fold(0.0, larger)) }
     }
 
     #[inline(always)]

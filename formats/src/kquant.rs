@@ -501,7 +501,8 @@ mod tests {
         for _ in 0..64 {
             let found = SuperBlock::<GROUPS> {
                 units,
-                levels: core::array::from_fn(|_| [any(level_bits).wrapping_sub(center), any(level_bits)]),
+                scales: core::array::from_fn(|_| any(level_bits).wrapping_sub(center)),
+                mins: core::array::from_fn(|_| any(level_bits)),
                 codes: core::array::from_fn(|_| any(bits)),
             };
             let block = F::block(&found);
@@ -510,7 +511,7 @@ mod tests {
                 assert_eq!(code_bytes(&raw).map(|code| code as u8), found.codes[RUN * run..][..RUN]);
                 let RunScales { scale, offset } = block.scales(run);
                 for group in 0..RUN / F::GROUP {
-                    let [level, min] = found.levels[RUN / F::GROUP * run + group];
+                    let [level, min] = (&found).levels(RUN / F::GROUP * run + group);
                     if F::HAS_OFFSET {
                         assert_eq!(scale[group], 0.25 * f32::from(level), "{}", F::NAME);
                         assert_eq!(offset[group], -0.5 * f32::from(min), "{}", F::NAME);

@@ -33,8 +33,9 @@ pub(crate) fn halves_of_bytes<const BYTES: usize, const COUNT: usize>(bytes: &[u
 #[inline(always)]
 pub(crate) fn halves_of_words<const COUNT: usize>(word: impl Fn(usize) -> u32) -> [u16; COUNT] {
     let mut halves = [0; COUNT];
-    for (i, half) in halves.iter_mut().enumerate() {
-        *half = (word(i / 2) >> (16 * (i % 2))) as u16;
+    for (i, pair) in halves.as_chunks_mut().0.iter_mut().enumerate() {
+        let word = word(i);
+        *pair = [word as u16, (word >> 16) as u16];
     }
     halves
 }

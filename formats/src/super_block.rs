@@ -36,7 +36,7 @@ pub trait Search: Copy {
     fn ideal<I: Importance, const N: usize, const L: usize>(self, rows: &Rows<I, N, L>) -> Pairs<L>;
 
     /// The units for groups of which these are the best scales and minima, in order.
-    fn units(self, ideal: impl Iterator<Item = (f32, f32)>) -> Units;
+    fn units(self, scales: impl Iterator<Item = f32>, mins: impl Iterator<Item = f32>) -> Units;
 
     /// The levels of each lane.
     fn levels<I: Importance, const N: usize, const L: usize>(
@@ -106,7 +106,9 @@ impl<const L: usize> Pairs<L> {
 /// A whole super-block of `GROUPS` groups.
 pub(crate) struct SuperBlock<const GROUPS: usize> {
     pub(crate) units: Units,
-    pub(crate) levels: [[u8; 2]; GROUPS],
+    /// Levels of scales, and of minima: apart, as the search has them, for the sake of vector instructions.
+    pub(crate) scales: [u8; GROUPS],
+    pub(crate) mins: [u8; GROUPS],
     pub(crate) codes: [u8; SUPER_BLOCK],
 }
 
@@ -117,13 +119,13 @@ impl<const GROUPS: usize> SuperBlock<GROUPS> {
         assert_eq!(weights.len(), SUPER_BLOCK, "a super-block has {SUPER_BLOCK} weights");
         let rows = Rows::<I, N, GROUPS>::groups(weights, importance, 0);
         let ideal = F::SEARCH.ideal(&rows);
-        let units = F::SEARCH.units(ideal.scale.0.into_iter().zip(ideal.min.0));
+        let units = F::SEARCH.units(ideal.scale.0.into_iter(), ideal.min.0.into_iter());
         let levels = F::SEARCH.levels(&rows, ideal, units.values());
 
-        let mut block = Self { units, levels: [[0; 2]; GROUPS], codes: [0; SUPER_BLOCK] };
+        let mut block = Self { units, scales: [0; GROUPS], mins: [0; GROUPS], codes: [0; SUPER_BLOCK] };
         let (inverses, mins) = levels.inverses_and_mins(units.values());
         for group in 0..GROUPS {
-            block.levels[group] = levels.bytes(group);
+            [block.scales[group], block.mins[group]] = levels.bytes(group);
             let (inverse, min) = (inverses.0[group], mins.0[group]);
             for i in group * N..(group + 1) * N {
                 block.codes[i] = F::SEARCH.code(weights[i], inverse, min);
@@ -141,7 +143,7 @@ impl<const GROUPS: usize> Found for &SuperBlock<GROUPS> {
 
     #[inline(always)]
     fn levels(self, group: usize) -> [u8; 2] {
-        self.levels[group]
+        [self.scales[group], self.mins[group]]
     }
 
     #[inline(always)]

@@ -96,9 +96,9 @@ impl Search for SymmetricSearch {
     }
 
     #[inline(always)]
-    fn units(self, ideal: impl Iterator<Item = (f32, f32)>) -> Units {
+    fn units(self, scales: impl Iterator<Item = f32>, _: impl Iterator<Item = f32>) -> Units {
         // The largest scale becomes the integer of largest magnitude, which is negative.
-        let largest = ideal.fold(0.0f32, |best, (fit, _)| if fit.abs() > best.abs() { fit } else { best });
+        let largest = scales.fold(0.0f32, |best, fit| if fit.abs() > best.abs() { fit } else { best });
         Units { scale: F16::from_f32(largest / self.lowest), min_scale: F16::default() }
     }
 
