@@ -72,7 +72,9 @@ impl Affine {
     fn best<I: Importance, const N: usize, const L: usize>(self, rows: &Rows<I, N, L>) -> Pairs<L> {
         let sums = Sums::new(rows, Lanes::ZERO);
         let mut most = Lanes::splat(f32::NEG_INFINITY);
-        let mut best = Pairs { scale: (sums.highest - sums.lowest) / self.max_code, min: -sums.lowest };
+        // A lowest of zero may have either sign; of the minimum it would show.
+        let min = -(sums.lowest + 0.0);
+        let mut best = Pairs { scale: (sums.highest - sums.lowest) / self.max_code, min };
         for &(factor, more) in &TRIALS {
             let trial = Lanes::splat(self.max_code * factor + more);
             let (pairs, gain) = self.fit::<false, _, _, _>(rows, &sums, trial);
@@ -187,10 +189,11 @@ impl Search for AffineSearch {
 
     #[inline(always)]
     fn units(self, scales: impl Iterator<Item = f32>, mins: impl Iterator<Item = f32>) -> Units {
-        // Spelled out: which zero `f32::max` takes of two depends on the machine.
+        // The sign of zero is the last one's. It would depend on the machine if this were `f32::max`; or if it began with
+        // 0, comparisons with which compilers make that of.
         let larger = |most: f32, of: f32| if of >= most { of } else { most };
         let unit = |most: f32| F16::from_f32(most / self.max_level);
-        Units { scale: unit(scales.fold(0.0, larger)), min_scale: unit(mins.fold(0.0, larger)) }
+        Units { scale: unit(scales.fold(-0.0, larger)), min_scale: unit(mins.fold(-0.0, larger)) }
     }
 
     #[inline(always)]
