@@ -186,3 +186,53 @@ impl<const N: usize> Group<N> {
         levels.bytes(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+    use crate::{Codes, One, Q2K, Q3K, Q4K, Q5K, Q6K, RUN, RunScales, code_bytes};
+
+    /// Any levels and codes come back from a block.
+    fn what_was_found_comes_back<F: Grouped, const GROUPS: usize>(bits: u32, level_bits: u32) {
+        let mut rng = StdRng::seed_from_u64(u64::from(F::ID));
+        let units = Units { scale: F16::from_f32(0.25), min_scale: F16::from_f32(0.5) };
+        let mut any = |bits: u32| rng.random_range(0..1u32 << bits) as u8;
+        // Levels that may be negative are integers around zero.
+        let center = if F::HAS_OFFSET { 0 } else { 1 << (level_bits - 1) };
+        for _ in 0..64 {
+            let found = SuperBlock::<GROUPS> {
+                units,
+                scales: core::array::from_fn(|_| any(level_bits).wrapping_sub(center)),
+                mins: core::array::from_fn(|_| any(level_bits)),
+                codes: core::array::from_fn(|_| any(bits)),
+            };
+            let block = F::block(&found);
+            for run in 0..F::RUNS {
+                let raw: Codes = F::raw_codes(One(&block), run);
+                assert_eq!(code_bytes(&raw).map(|code| code as u8), found.codes[RUN * run..][..RUN]);
+                let RunScales { scale, offset } = block.scales(run);
+                for group in 0..RUN / F::GROUP {
+                    let [level, min] = (&found).levels(RUN / F::GROUP * run + group);
+                    if F::HAS_OFFSET {
+                        assert_eq!(scale[group], 0.25 * f32::from(level), "{}", F::NAME);
+                        assert_eq!(offset[group], -0.5 * f32::from(min), "{}", F::NAME);
+                    } else {
+                        assert_eq!(scale[group], 0.25 * f32::from(level as i8), "{}", F::NAME);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn packing_has_an_inverse() {
+        what_was_found_comes_back::<Q2K, 16>(2, 4);
+        what_was_found_comes_back::<Q3K, 16>(3, 6);
+        what_was_found_comes_back::<Q4K, 8>(4, 6);
+        what_was_found_comes_back::<Q5K, 8>(5, 6);
+        what_was_found_comes_back::<Q6K, 16>(6, 8);
+    }
+}
