@@ -60,8 +60,8 @@ pub trait Grouped: Format {
     /// The block for what was found.
     fn block(found: impl Found) -> Self;
 
-    /// Word `index` of the [`block`](Self::block) for what was found, not counting the odd field; that is, if there is one, the unit of
-    /// scales.
+    /// Word `index` of the [`block`](Self::block) for what was found, not counting the odd field, which holds the unit of
+    /// scales if there is one.
     fn word(found: impl Found, index: usize) -> u32;
 }
 
