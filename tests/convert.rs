@@ -3,11 +3,13 @@
 #[expect(dead_code, reason = "only GPUs have a memory of their own")]
 mod devices;
 mod numbers;
+mod special_rows;
 
 use devices::gpus;
 use numbers::Numbers;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use special_rows::{COLUMNS, special_rows};
 use warpdot::cuda::{BlockRows, Buffer, Quantizer, Tensor};
 use warpdot::{Device, FloatType, GgmlType, QuantizedMatrix};
 use warpdot_formats::{Format, FormatVisitor};
@@ -79,37 +81,11 @@ impl FormatVisitor for Blocks<'_> {
     }
 }
 
-/// Rows of 96 numbers in whose blocks something is special.
-fn special_rows(rng: &mut StdRng) -> Vec<f32> {
-    let mut rows: Vec<f32> = (0..40 * 96).map(|_| rng.random_range(-1f32..1.0).powi(3)).collect();
-    for (i, block) in rows.chunks_exact_mut(32).enumerate() {
-        let place = rng.random_range(0..31);
-        match i % 8 {
-            // Nothing, with either sign; one weight alone; all alike.
-            0 => block.fill([0.0, -0.0][i / 8 % 2]),
-            1 => block.iter_mut().enumerate().for_each(|(j, x)| *x = if j == place { -3.5 } else { 0.0 }),
-            2 => block.fill(-0.625),
-            // The two largest magnitudes have opposite signs.
-            3 => (block[place], block[31]) = [(2.0, -2.0), (-2.0, 2.0)][i / 8 % 2],
-            // Ties of every rounding: the largest is a multiple of what makes the others' codes halves.
-            4 => block
-                .iter_mut()
-                .enumerate()
-                .for_each(|(j, x)| *x = 15.75 - 0.5 * j as f32 + 0.25 * (j % 3) as f32),
-            // So small that scales are subnormal, or their reciprocals infinite; so large that little is left.
-            5 => block.iter_mut().for_each(|x| *x *= 1e-6),
-            6 => block.iter_mut().for_each(|x| *x *= 1e-41),
-            _ => block.iter_mut().for_each(|x| *x *= 1e4),
-        }
-    }
-    rows
-}
-
 #[test]
 fn rows_are_quantized_as_by_the_definition() {
     let mut rng = StdRng::seed_from_u64(21);
     let types: Vec<GgmlType> = Quantizer::types().collect();
-    assert_eq!(types.len(), 6);
+    assert_eq!(types.len(), 11);
     for (i, device) in gpus().iter().enumerate() {
         let context = device.cuda_context().expect("a GPU");
         let stream = context.stream().expect("a stream");
@@ -117,7 +93,7 @@ fn rows_are_quantized_as_by_the_definition() {
             let quantizer = device.quantizer(ty).expect("a kernel");
             assert_eq!(quantizer.ty(), ty);
             for (c, &float) in FloatType::ALL.iter().enumerate() {
-                let (k, gap) = (96, [0, 1, 5][(i + j + c) % 3]);
+                let (k, gap) = (COLUMNS, [0, 1, 5][(i + j + c) % 3]);
                 let x = Numbers::of(device, float, k, gap, &special_rows(&mut rng));
                 let row_bytes = k / ty.block_weights() * ty.block_bytes();
                 let expected: Vec<u8> =
@@ -134,8 +110,10 @@ fn rows_are_quantized_as_by_the_definition() {
                 let wrong =
                     (0..found.len()).find(|&at| found[at] != expected[at]).map(|at| at / ty.block_bytes());
                 let of_block = |block: usize| {
-                    let bytes = block * ty.block_bytes()..(block + 1) * ty.block_bytes();
-                    (&x.host[block * 32..(block + 1) * 32], &found[bytes.clone()], &expected[bytes])
+                    let (bytes, weights) = (ty.block_bytes(), ty.block_weights());
+                    let bytes = block * bytes..(block + 1) * bytes;
+                    let numbers = &x.host[block * weights..(block + 1) * weights];
+                    (block, numbers, &found[bytes.clone()], &expected[bytes])
                 };
                 assert_eq!(wrong.map(of_block), None, "{ty} from {float} on {device:?}");
 
@@ -172,12 +150,12 @@ fn numbers_without_a_block_stay_in_theirs() {
     let context = device.cuda_context().expect("a GPU");
     let stream = context.stream().expect("a stream");
     for ty in Quantizer::types() {
-        let mut host = special_rows(&mut rng);
-        for (i, block) in host.chunks_exact_mut(32).enumerate().filter(|(i, _)| i % 3 == 1) {
-            block[i % 32] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX][i / 3 % 4];
+        let (mut host, weights) = (special_rows(&mut rng), ty.block_weights());
+        for (i, block) in host.chunks_exact_mut(weights).enumerate().filter(|(i, _)| i % 3 == 1) {
+            block[i % weights] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX][i / 3 % 4];
         }
-        let x = Numbers::of(device, FloatType::F32, 96, 0, &host);
-        let expected: Vec<u8> = x.host.chunks_exact(96).flat_map(|row| ty.visit(Blocks(row))).collect();
+        let x = Numbers::of(device, FloatType::F32, COLUMNS, 0, &host);
+        let expected: Vec<u8> = x.host.chunks_exact(COLUMNS).flat_map(|row| ty.visit(Blocks(row))).collect();
         let out = context.alloc::<u8>(expected.len()).expect("memory");
         let quantizer = device.quantizer(ty).expect("a kernel");
         let rows = BlockRows { pointer: out.as_raw(), rows: x.rows };
@@ -250,7 +228,8 @@ fn what_does_not_fit_is_named() {
     );
     assert_eq!(
         device.quantizer(GgmlType::Iq2S).expect_err("no kernel").to_string(),
-        "a GPU cannot quantize to IQ2_S: expected Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, MXFP4"
+        "a GPU cannot quantize to IQ2_S: expected Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, MXFP4, Q2_K, Q3_K, Q4_K, Q5_K, \
+         Q6_K"
     );
     let cpu = Device::cpu();
     let refusal = "only work for a GPU can be queued, and this device is cpu";

@@ -142,6 +142,9 @@ fn arithmetic_is_rounded_as_written() {
             let exact = match parts[0] {
                 "add" | "sub" | "mul" | "fma" | "div" | "rcp" => parts[1..] == ["rn", "f32"],
                 "cvt" | "setp" | "selp" | "mov" | "neg" | "abs" => !parts.contains(&"ftz"),
+                // LLVM makes these of comparisons with constants. Of two zeros they may take the other one: no block
+                // depends on which, as the tests of quantizers see to.
+                "min" | "max" => parts[1..] == ["f32"],
                 _ => false,
             };
             assert!(exact, "{family} for {arch} has {operation}");

@@ -2,6 +2,8 @@
 //! bits have to be equal.
 
 mod common;
+#[path = "../../tests/special_rows/mod.rs"]
+mod special_rows;
 
 use common::launching;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,6 +14,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use warpdot::ptx::{self, Ptx};
 use warpdot::{GgmlType, QuantizedMatrix};
+use warpdot_emulator::EmulatedDevice;
 use warpdot_formats::{ActivationBlock, FloatType, Format, FormatVisitor, RUN, reproducible};
 use warpdot_host::{Arch, Argument, Context, Launch, Module};
 use warpdot_kernels::arguments::{Ending, View};
@@ -170,29 +173,10 @@ impl Case {
         failures
     }
 
-    /// Quantizes rows of X as the library does on the CPU.
-    fn check_quantizer(&self, Loaded { ptx, context, module, .. }: &Loaded) -> Vec<String> {
-        let (Shape { m, k, .. }, ty) = (self.shape, self.matrix.ty());
-        let of_type = |kernel: &&Kernel| kernel.family == Family::QuantizeRows && kernel.ty == Some(ty);
-        let Some(kernel) = KERNELS.iter().find(of_type) else { return Vec::new() };
-        let mut x = context.alloc(self.x.len()).unwrap();
-        x.write(&self.x).unwrap();
-        let view = View { address: x.as_raw(), stride: k as u32, ty: FloatType::F32.id() };
-        let expected = QuantizedMatrix::quantize(ty, m, k, &self.x).unwrap();
-        let mut out = context.alloc::<u8>(expected.bytes().len()).unwrap();
-        let launch = launching::launch(kernel, ptx.arch, [m, m, k]).unwrap();
-        let sizes = [m, m, k].map(|size| (size as u32).into());
-        let everyone = Argument::pointer(0);
-        let arguments = [Argument::value(&view), everyone, (&mut out).into(), sizes[0], sizes[1], sizes[2]];
-        let (stream, function) = (context.stream().unwrap(), module.function(kernel.entry).unwrap());
-        // SAFETY: these are the kernel's arguments, and the buffers have the sizes it expects.
-        unsafe { stream.launch(&function, launch, &arguments) }.unwrap();
-        stream.synchronize().unwrap();
-        let mut found = vec![0; expected.bytes().len()];
-        out.read(&mut found).unwrap();
-        let wrong = (0..found.len()).find(|&i| found[i] != expected.bytes()[i]);
-        let failure = |at| format!("{} {} {:?}: byte {at}", ptx.arch, kernel.entry, self.shape);
-        wrong.map(failure).into_iter().collect()
+    /// Quantizes rows of X.
+    fn check_quantizer(&self, loaded: &Loaded) -> Vec<String> {
+        let kernel = quantizers().find(|kernel| kernel.ty == Some(self.matrix.ty()));
+        kernel.and_then(|kernel| check_quantizer(loaded, kernel, self.shape.k, &self.x)).into_iter().collect()
     }
 
     /// Packs weights whole, and tile after tile.
@@ -230,6 +214,37 @@ impl Case {
         }
         failures
     }
+}
+
+fn quantizers() -> impl Iterator<Item = &'static Kernel> {
+    KERNELS.iter().filter(|kernel| kernel.family == Family::QuantizeRows)
+}
+
+/// Quantizes rows of `k` numbers as the library does on the CPU; returns what differs.
+fn check_quantizer(
+    Loaded { ptx, context, module, .. }: &Loaded,
+    kernel: &Kernel,
+    k: usize,
+    numbers: &[f32],
+) -> Option<String> {
+    let (m, ty) = (numbers.len() / k, kernel.ty.unwrap());
+    let mut x = context.alloc(numbers.len()).unwrap();
+    x.write(numbers).unwrap();
+    let view = View { address: x.as_raw(), stride: k as u32, ty: FloatType::F32.id() };
+    let expected = QuantizedMatrix::quantize(ty, m, k, numbers).unwrap();
+    let mut out = context.alloc::<u8>(expected.bytes().len()).unwrap();
+    let launch = launching::launch(kernel, ptx.arch, [m, m, k]).unwrap();
+    let sizes = [m, m, k].map(|size| (size as u32).into());
+    let everyone = Argument::pointer(0);
+    let arguments = [Argument::value(&view), everyone, (&mut out).into(), sizes[0], sizes[1], sizes[2]];
+    let (stream, function) = (context.stream().unwrap(), module.function(kernel.entry).unwrap());
+    // SAFETY: these are the kernel's arguments, and the buffers have the sizes it expects.
+    unsafe { stream.launch(&function, launch, &arguments) }.unwrap();
+    stream.synchronize().unwrap();
+    let mut found = vec![0; expected.bytes().len()];
+    out.read(&mut found).unwrap();
+    let wrong = (0..found.len()).find(|&i| found[i] != expected.bytes()[i]);
+    wrong.map(|at| format!("{} {} {m} x {k}: byte {at}", ptx.arch, kernel.entry))
 }
 
 /// All the launches that a kernel can have for n rows of weights: a `gemv` of one or two columns, blocks of one, two, four
@@ -278,13 +293,13 @@ fn every_m(ty: GgmlType) -> impl Iterator<Item = Shape> {
     (1..=300).skip(first).step_by(types).map(|m| Shape { m, n: [1, 5, 33][m % 3], k: [256, 512][m % 2] })
 }
 
-#[test]
-fn every_kernel_of_every_architecture_gives_the_reproducible_bits() {
+/// The modules of every architecture that are `wanted`, and the devices that have them.
+fn load(wanted: impl Fn(&Ptx) -> bool) -> (Vec<Loaded>, Vec<EmulatedDevice>) {
     let (mut loaded, mut devices) = (Vec::<Loaded>::new(), Vec::new());
     for arch in ptx::archs().expect("this build has kernels") {
         let capability = arch.parse::<Arch>().unwrap().compute_capability();
         let (emulated, device) = common::device(capability.major, capability.minor);
-        for ptx in ptx::all().unwrap().iter().filter(|ptx| ptx.arch == arch) {
+        for ptx in ptx::all().unwrap().iter().filter(|ptx| ptx.arch == arch && wanted(ptx)) {
             let context = device.context().unwrap();
             let module = context.load_module(&ptx.text()).unwrap();
             let known = loaded.iter().any(|earlier| earlier.ptx.same_code(ptx));
@@ -292,6 +307,12 @@ fn every_kernel_of_every_architecture_gives_the_reproducible_bits() {
         }
         devices.push(emulated);
     }
+    (loaded, devices)
+}
+
+#[test]
+fn every_kernel_of_every_architecture_gives_the_reproducible_bits() {
+    let (loaded, devices) = load(|_| true);
     let cases: Vec<(GgmlType, Shape)> = GgmlType::ALL
         .iter()
         .flat_map(|&ty| full_grid().into_iter().chain(every_m(ty)).map(move |shape| (ty, shape)))
@@ -314,6 +335,22 @@ fn every_kernel_of_every_architecture_gives_the_reproducible_bits() {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
         workers.into_iter().flat_map(|worker| worker.join().expect("no panic")).collect()
     });
+    assert!(failures.is_empty(), "{failures:#?}");
+    for emulated in devices {
+        assert_eq!(emulated.last_report(), None);
+    }
+}
+
+#[test]
+fn quantizers_agree_on_special_rows() {
+    let (loaded, devices) = load(|ptx| ptx.family == Family::QuantizeRows.name());
+    let numbers = special_rows::special_rows(&mut StdRng::seed_from_u64(1));
+    let failures: Vec<String> = loaded
+        .iter()
+        .filter(|loaded| !loaded.known)
+        .flat_map(|loaded| quantizers().map(move |kernel| (loaded, kernel)))
+        .filter_map(|(loaded, kernel)| check_quantizer(loaded, kernel, special_rows::COLUMNS, &numbers))
+        .collect();
     assert!(failures.is_empty(), "{failures:#?}");
     for emulated in devices {
         assert_eq!(emulated.last_report(), None);

@@ -8,10 +8,8 @@
 
 use crate::lanes::{Lanes, reciprocal, round_to_byte};
 use crate::rows::Rows;
+use crate::super_block::{Pairs, STEPS, Search, Units};
 use crate::{F16, Importance};
-
-/// Weights in a super-block.
-const WEIGHTS: usize = 256;
 
 /// How many codes the range of the weights is tried to be: the last one times `.0`, plus `.1`. Most are near it; the
 /// others cut off the extreme, for the good of more important weights.
@@ -33,16 +31,9 @@ const TRIALS: [(f32, f32); 14] = [
 ];
 
 /// `weight = scale * code - min` with codes from 0 to `max_code`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Affine {
     pub(crate) max_code: f32,
-}
-
-/// The scale and minimum of each lane.
-#[derive(Clone, Copy)]
-pub(crate) struct Pairs<const L: usize> {
-    pub(crate) scale: Lanes<L>,
-    pub(crate) min: Lanes<L>,
 }
 
 impl Affine {
@@ -81,8 +72,10 @@ impl Affine {
     fn best<I: Importance, const N: usize, const L: usize>(self, rows: &Rows<I, N, L>) -> Pairs<L> {
         let sums = Sums::new(rows, Lanes::ZERO);
         let mut most = Lanes::splat(f32::NEG_INFINITY);
-        let mut best = Pairs { scale: (sums.highest - sums.lowest) / self.max_code, min: -sums.lowest };
-        for (factor, more) in TRIALS {
+        // A lowest of zero may have either sign; of the minimum it would show.
+        let min = -(sums.lowest + 0.0);
+        let mut best = Pairs { scale: (sums.highest - sums.lowest) / self.max_code, min };
+        for &(factor, more) in &TRIALS {
             let trial = Lanes::splat(self.max_code * factor + more);
             let (pairs, gain) = self.fit::<false, _, _, _>(rows, &sums, trial);
             best.scale = Lanes::select(gain, most, pairs.scale, best.scale);
@@ -173,62 +166,64 @@ impl<const L: usize> Sums<L> {
     }
 }
 
-/// `weight = scale * s * code - min_scale * m`, codes from 0, one `s` and `m` per group.
-pub(crate) struct AffineSuperBlock<const GROUPS: usize> {
-    pub(crate) scale: F16,
-    pub(crate) min_scale: F16,
-    pub(crate) scales: [u8; GROUPS],
-    pub(crate) mins: [u8; GROUPS],
-    pub(crate) codes: [u8; WEIGHTS],
+/// The search for super-blocks of `weight = scale * s * code - min_scale * m`, codes from 0, one `s` and `m` per group.
+#[derive(Clone, Copy, Debug)]
+pub struct AffineSearch {
+    kind: Affine,
+    /// The largest `s` and `m`.
+    max_level: f32,
 }
 
-impl<const GROUPS: usize> AffineSuperBlock<GROUPS> {
-    /// The best super-block for `weights` with codes up to `max_code` and integer scales up to `max_scale`.
-    #[inline(always)]
-    pub(crate) fn search<I: Importance, const N: usize>(
-        weights: &[f32],
-        importance: I,
-        max_code: u8,
-        max_scale: u8,
-    ) -> Self {
-        assert_eq!(weights.len(), WEIGHTS, "a super-block has {WEIGHTS} weights");
-        let kind = Affine { max_code: f32::from(max_code) };
-        let rows = Rows::<I, N, GROUPS>::groups(weights, importance, 0);
-        let ideal = kind.best(&rows);
+impl AffineSearch {
+    /// For codes up to `max_code` and levels up to `max_level`.
+    pub(crate) const fn new(max_code: u8, max_level: u8) -> Self {
+        Self { kind: Affine { max_code: max_code as f32 }, max_level: max_level as f32 }
+    }
+}
 
-        let unit = |lanes: Lanes<GROUPS>| {
-            F16::from_f32(lanes.0.iter().fold(0.0, |most: f32, lane| lane.max(most)) / f32::from(max_scale))
-        };
-        let (scale, min_scale) = (unit(ideal.scale), unit(ideal.min));
-        let units = (scale.to_f32(), min_scale.to_f32());
-        let bounded = |level: Lanes<GROUPS>| level.max(Lanes::ZERO).min(Lanes::splat(f32::from(max_scale)));
+impl Search for AffineSearch {
+    #[inline(always)]
+    fn ideal<I: Importance, const N: usize, const L: usize>(self, rows: &Rows<I, N, L>) -> Pairs<L> {
+        self.kind.best(rows)
+    }
+
+    #[inline(always)]
+    fn units(self, scales: impl Iterator<Item = f32>, mins: impl Iterator<Item = f32>) -> Units {
+        // The sign of zero is the last one's. It would depend on the machine if this were `f32::max`; or if it began with
+        // 0, comparisons with which compilers make that of.
+        let larger = |most: f32, of: f32| if of >= most { of } else { most };
+        let unit = |most: f32| F16::from_f32(most / self.max_level);
+        Units { scale: unit(scales.fold(-0.0, larger)), min_scale: unit(mins.fold(-0.0, larger)) }
+    }
+
+    #[inline(always)]
+    fn levels<I: Importance, const N: usize, const L: usize>(
+        self,
+        rows: &Rows<I, N, L>,
+        ideal: Pairs<L>,
+        units: (f32, f32),
+    ) -> Pairs<L> {
+        let bounded = |level: Lanes<L>| level.max(Lanes::ZERO).min(Lanes::splat(self.max_level));
         let nearest = Pairs {
             scale: bounded((ideal.scale * reciprocal(units.0)).round()),
             min: bounded((ideal.min * reciprocal(units.1)).round()),
         };
         let (mut levels, mut least) = (nearest, Lanes::splat(f32::INFINITY));
-        for scale_step in [-1.0, 0.0, 1.0] {
-            for min_step in [-1.0, 0.0, 1.0] {
+        for &scale_step in &STEPS {
+            for &min_step in &STEPS {
                 let scale = bounded(nearest.scale + scale_step);
                 let min = bounded(nearest.min + min_step);
-                let errors = kind.errors(&rows, Pairs { scale: scale * units.0, min: min * units.1 });
+                let errors = self.kind.errors(rows, Pairs { scale: scale * units.0, min: min * units.1 });
                 levels.scale = Lanes::select(least, errors, scale, levels.scale);
                 levels.min = Lanes::select(least, errors, min, levels.min);
                 least = errors.min(least);
             }
         }
+        levels
+    }
 
-        let mut block =
-            Self { scale, min_scale, scales: [0; GROUPS], mins: [0; GROUPS], codes: [0; WEIGHTS] };
-        let (inverses, mins) = ((levels.scale * units.0).reciprocal(), levels.min * units.1);
-        for group in 0..GROUPS {
-            block.scales[group] = round_to_byte(levels.scale.0[group]);
-            block.mins[group] = round_to_byte(levels.min.0[group]);
-            let (inverse, min) = (inverses.0[group], mins.0[group]);
-            for i in group * N..(group + 1) * N {
-                block.codes[i] = kind.code(weights[i], inverse, min);
-            }
-        }
-        block
+    #[inline(always)]
+    fn code(self, weight: f32, inverse: f32, min: f32) -> u8 {
+        self.kind.code(weight, inverse, min)
     }
 }

@@ -3,15 +3,26 @@
 //! Layouts as in ggml's `ggml-common.h`. Quantization is our own search ([`crate::search`]) for the smallest
 //! squared error.
 
-use crate::affine::AffineSuperBlock;
+use crate::affine::AffineSearch;
 use crate::blocks::{Blocks, Field, Layout};
-use crate::pack::{bit_of_runs, bit_pairs, halves, nibble_pairs};
+use crate::pack::{bits_word, bytes_of_halves, four_bytes, halves_of_words, nibbles_word, pairs_word};
+use crate::super_block::{Found, Grouped, SuperBlock, Units};
 use crate::swar::splat;
-use crate::symmetric::SymmetricSuperBlock;
+use crate::symmetric::SymmetricSearch;
 use crate::{F16, Format, GgmlType, Importance, NumberOf, RUN, RunScales, Word};
 
 /// Weights in a super-block.
 pub(crate) const SUPER_BLOCK: usize = 256;
+
+/// The half-words of the field of `Self`'s blocks that has this name in the block type, for what a search found.
+macro_rules! halves_of {
+    ($found:ident.$name:ident) => {
+        halves_of_words(
+            #[inline(always)]
+            |i| Self::word($found, core::mem::offset_of!(Self, $name) / 4 + i),
+        )
+    };
+}
 
 /// Groups of 32 weights in a super-block.
 const GROUPS_OF_32: usize = SUPER_BLOCK / 32;
@@ -69,12 +80,29 @@ impl Format for Q2K {
 
     #[inline(always)]
     fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
-        let found = AffineSuperBlock::<GROUPS_OF_16>::search::<_, 16>(weights, importance, 3, 15);
-        Self {
-            groups: halves(|i| found.scales[i] | found.mins[i] << 4),
-            pairs: halves(|i| bit_pairs(&found.codes, i)),
-            scale: found.scale,
-            min_scale: found.min_scale,
+        Self::block(&SuperBlock::<GROUPS_OF_16>::search::<Self, _, 16>(weights, importance))
+    }
+}
+
+impl Grouped for Q2K {
+    type Search = AffineSearch;
+    const SEARCH: AffineSearch = AffineSearch::new(3, 15);
+
+    #[inline(always)]
+    fn block(found: impl Found) -> Self {
+        let Units { scale, min_scale } = found.units();
+        Self { groups: halves_of!(found.groups), pairs: halves_of!(found.pairs), scale, min_scale }
+    }
+
+    #[inline(always)]
+    fn word(found: impl Found, index: usize) -> u32 {
+        match index {
+            0..4 => four_bytes(4 * index, |group| {
+                let [scale, min] = found.levels(group);
+                scale | min << 4
+            }),
+            4..20 => pairs_word(found, index - 4, 0),
+            _ => found.units().word(),
         }
     }
 }
@@ -105,12 +133,17 @@ impl Q3K {
         [low & 0x0f | (high & 3) << 4, low >> 8 & 0x0f | (high >> 8 & 3) << 4]
     }
 
-    /// The inverse of [`groups`](Self::groups) for all runs.
-    fn pack_groups(scales: &[u8; GROUPS_OF_16]) -> [u16; 6] {
-        halves(|i| match i {
-            0..8 => scales[i] & 0x0f | scales[i + 8] << 4,
-            _ => (0..4).fold(0, |bits, k| bits | scales[i - 8 + 4 * k] >> 4 << (2 * k)),
-        })
+    /// The inverse of [`groups`](Self::groups): word `index` of the groups' scales.
+    #[inline(always)]
+    fn groups_word(found: impl Found, index: usize) -> u32 {
+        let scale = |group: usize| found.levels(group)[0].wrapping_add(32);
+        match index {
+            0 | 1 => four_bytes(4 * index, |i| scale(i) & 0x0f | scale(i + 8) << 4),
+            _ => four_bytes(0, |i| {
+                let [a, b, c, d] = [0, 4, 8, 12].map(|group| scale(i + group) >> 4);
+                a | b << 2 | c << 4 | d << 6
+            }),
+        }
     }
 }
 
@@ -141,12 +174,30 @@ impl Format for Q3K {
 
     #[inline(always)]
     fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
-        let found = SymmetricSuperBlock::<GROUPS_OF_16>::search::<_, 16>(weights, importance, 4, 32);
+        Self::block(&SuperBlock::<GROUPS_OF_16>::search::<Self, _, 16>(weights, importance))
+    }
+}
+
+impl Grouped for Q3K {
+    type Search = SymmetricSearch;
+    const SEARCH: SymmetricSearch = SymmetricSearch::new(4, 32);
+
+    #[inline(always)]
+    fn block(found: impl Found) -> Self {
         Self {
-            high: halves(|i| bit_of_runs(&found.codes, 2, i)),
-            pairs: halves(|i| bit_pairs(&found.codes, i)),
-            groups: Self::pack_groups(&found.scales.map(|scale| (scale + 32) as u8)),
-            scale: found.scale,
+            high: halves_of!(found.high),
+            pairs: halves_of!(found.pairs),
+            groups: halves_of!(found.groups),
+            scale: found.units().scale,
+        }
+    }
+
+    #[inline(always)]
+    fn word(found: impl Found, index: usize) -> u32 {
+        match index {
+            0..8 => bits_word(found, index, 2),
+            8..24 => pairs_word(found, index - 8, 0),
+            _ => Self::groups_word(found, index - 24),
         }
     }
 }
@@ -191,12 +242,31 @@ impl Format for Q4K {
 
     #[inline(always)]
     fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
-        let found = AffineSuperBlock::search::<_, 32>(weights, importance, 15, 63);
+        Self::block(&SuperBlock::<GROUPS_OF_32>::search::<Self, _, 32>(weights, importance))
+    }
+}
+
+impl Grouped for Q4K {
+    type Search = AffineSearch;
+    const SEARCH: AffineSearch = AffineSearch::new(15, 63);
+
+    #[inline(always)]
+    fn block(found: impl Found) -> Self {
+        let Units { scale, min_scale } = found.units();
         Self {
-            scale: found.scale,
-            min_scale: found.min_scale,
-            groups: AffineGroups::new(&found.scales, &found.mins),
-            nibbles: nibble_pairs(&found.codes, RUN),
+            scale,
+            min_scale,
+            groups: AffineGroups(halves_of!(found.groups)),
+            nibbles: halves_of!(found.nibbles),
+        }
+    }
+
+    #[inline(always)]
+    fn word(found: impl Found, index: usize) -> u32 {
+        match index {
+            0 => found.units().word(),
+            1..4 => AffineGroups::word(found, index - 1),
+            _ => nibbles_word(found, index - 4, RUN),
         }
     }
 }
@@ -243,13 +313,33 @@ impl Format for Q5K {
 
     #[inline(always)]
     fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
-        let found = AffineSuperBlock::search::<_, 32>(weights, importance, 31, 63);
+        Self::block(&SuperBlock::<GROUPS_OF_32>::search::<Self, _, 32>(weights, importance))
+    }
+}
+
+impl Grouped for Q5K {
+    type Search = AffineSearch;
+    const SEARCH: AffineSearch = AffineSearch::new(31, 63);
+
+    #[inline(always)]
+    fn block(found: impl Found) -> Self {
+        let Units { scale, min_scale } = found.units();
         Self {
-            scale: found.scale,
-            min_scale: found.min_scale,
-            groups: AffineGroups::new(&found.scales, &found.mins),
-            high: halves(|i| bit_of_runs(&found.codes, 4, i)),
-            nibbles: nibble_pairs(&found.codes, RUN),
+            scale,
+            min_scale,
+            groups: AffineGroups(halves_of!(found.groups)),
+            high: halves_of!(found.high),
+            nibbles: halves_of!(found.nibbles),
+        }
+    }
+
+    #[inline(always)]
+    fn word(found: impl Found, index: usize) -> u32 {
+        match index {
+            0 => found.units().word(),
+            1..4 => AffineGroups::word(found, index - 1),
+            4..12 => bits_word(found, index - 4, 4),
+            _ => nibbles_word(found, index - 12, RUN),
         }
     }
 }
@@ -302,13 +392,30 @@ impl Format for Q6K {
 
     #[inline(always)]
     fn quantize_with<I: Importance>(weights: &[f32], importance: I) -> Self {
-        let found = SymmetricSuperBlock::search::<_, 16>(weights, importance, 32, 128);
-        let high = found.codes.map(|code| code >> 4);
+        Self::block(&SuperBlock::<GROUPS_OF_16>::search::<Self, _, 16>(weights, importance))
+    }
+}
+
+impl Grouped for Q6K {
+    type Search = SymmetricSearch;
+    const SEARCH: SymmetricSearch = SymmetricSearch::new(32, 128);
+
+    #[inline(always)]
+    fn block(found: impl Found) -> Self {
         Self {
-            low: nibble_pairs(&found.codes, 64),
-            high: halves(|i| bit_pairs(&high, i)),
-            groups: found.scales,
-            scale: found.scale,
+            low: halves_of!(found.low),
+            high: halves_of!(found.high),
+            groups: bytes_of_halves::<GROUPS_OF_16, 8>(&halves_of!(found.groups)).map(u8::cast_signed),
+            scale: found.units().scale,
+        }
+    }
+
+    #[inline(always)]
+    fn word(found: impl Found, index: usize) -> u32 {
+        match index {
+            0..32 => nibbles_word(found, index, 64),
+            32..48 => pairs_word(found, index - 32, 4),
+            _ => four_bytes(4 * (index - 48), |group| found.levels(group)[0]),
         }
     }
 }
@@ -324,12 +431,17 @@ impl Format for Q6K {
 pub struct AffineGroups(pub [u16; 6]);
 
 impl AffineGroups {
-    fn new(scales: &[u8; GROUPS_OF_32], mins: &[u8; GROUPS_OF_32]) -> Self {
-        Self(halves(|i| match i {
-            0..4 => scales[i] | scales[i + 4] >> 4 << 6,
-            4..8 => mins[i - 4] | mins[i] >> 4 << 6,
-            _ => scales[i - 4] & 0x0f | mins[i - 4] << 4,
-        }))
+    /// Word `index` of the three.
+    #[inline(always)]
+    fn word(found: impl Found, index: usize) -> u32 {
+        four_bytes(0, |i| {
+            let ([scale, min], [late_scale, late_min]) = (found.levels(i), found.levels(i + 4));
+            match index {
+                0 => scale | late_scale >> 4 << 6,
+                1 => min | late_min >> 4 << 6,
+                _ => late_scale & 0x0f | late_min << 4,
+            }
+        })
     }
 
     /// The scale and minimum of group `index`, modulo eight.
@@ -369,30 +481,4 @@ pub(crate) fn pairs_of_run<B: Blocks>(pairs: Field<B>, run: usize, index: usize)
 #[inline(always)]
 fn bits_of_run<B: Blocks>(bits: Field<B>, run: usize, index: usize) -> B::Word {
     bits.word(index) >> (run as u32 % 8) & splat(0x01)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn group_packing_has_an_inverse() {
-        let scales: [u8; 8] = core::array::from_fn(|i| (i * 9) as u8);
-        let mins: [u8; 8] = core::array::from_fn(|i| 63 - (i * 5) as u8);
-        let mut block: Q4K = bytemuck::Zeroable::zeroed();
-        block.groups = AffineGroups::new(&scales, &mins);
-        (block.scale, block.min_scale) = (F16::from_f32(1.0), F16::from_f32(1.0));
-        for i in 0..8 {
-            let found = block.scales(i);
-            assert_eq!((found.scale[0], -found.offset[0]), (f32::from(scales[i]), f32::from(mins[i])));
-        }
-
-        let scales: [u8; 16] = core::array::from_fn(|i| 63 - (i * 4) as u8);
-        let mut block: Q3K = bytemuck::Zeroable::zeroed();
-        block.groups = Q3K::pack_groups(&scales);
-        block.scale = F16::from_f32(1.0);
-        for (i, &scale) in scales.iter().enumerate() {
-            assert_eq!(block.scales(i / 2).scale[i % 2] + 32.0, f32::from(scale));
-        }
-    }
 }

@@ -1,5 +1,8 @@
 //! How blocks store small codes: several to a byte, neighbours far apart.
 
+use crate::super_block::Found;
+use crate::swar::splat;
+
 /// A string of bytes as half-words: the inverse of [`byte`](crate::swar::byte).
 #[inline(always)]
 pub(crate) fn halves<const COUNT: usize>(byte: impl Fn(usize) -> u8) -> [u16; COUNT] {
@@ -30,8 +33,9 @@ pub(crate) fn halves_of_bytes<const BYTES: usize, const COUNT: usize>(bytes: &[u
 #[inline(always)]
 pub(crate) fn halves_of_words<const COUNT: usize>(word: impl Fn(usize) -> u32) -> [u16; COUNT] {
     let mut halves = [0; COUNT];
-    for (i, half) in halves.iter_mut().enumerate() {
-        *half = (word(i / 2) >> (16 * (i % 2))) as u16;
+    for (i, pair) in halves.as_chunks_mut().0.iter_mut().enumerate() {
+        let word = word(i);
+        *pair = [word as u16, (word >> 16) as u16];
     }
     halves
 }
@@ -62,17 +66,33 @@ pub(crate) fn nibble_pairs<const COUNT: usize>(codes: &[u8], distance: usize) ->
     halves
 }
 
-/// Byte `index` of bit pairs: each 128 codes are 32 bytes, whose lowest pairs are the first 32 codes.
+/// Word `index` of nibbles: of each `2 * distance` codes, the first half are the low halves of as many bytes and the
+/// second half the high ones.
 #[inline(always)]
-pub(crate) fn bit_pairs(codes: &[u8], index: usize) -> u8 {
-    let first = index / 32 * 128 + index % 32;
-    (0..4).fold(0, |byte, k| byte | (codes[first + 32 * k] & 3) << (2 * k))
+pub(crate) fn nibbles_word(found: impl Found, index: usize, distance: usize) -> u32 {
+    let distance = distance / 4;
+    let first = index / distance * 2 * distance + index % distance;
+    found.codes(first) & splat(0x0f) | (found.codes(first + distance) & splat(0x0f)) << 4
 }
 
-/// Byte `index` of 32 bytes whose bit k is bit `bit` of a code of run k.
+/// Word `index` of bit pairs, the codes' from bit `bit` on: each 128 codes are 32 bytes, whose lowest pairs are the first
+/// 32 codes.
 #[inline(always)]
-pub(crate) fn bit_of_runs(codes: &[u8], bit: u32, index: usize) -> u8 {
-    (0..8).fold(0, |byte, k| byte | (codes[32 * k + index] >> bit & 1) << k)
+pub(crate) fn pairs_word(found: impl Found, index: usize, bit: u32) -> u32 {
+    let first = index / 8 * 32 + index % 8;
+    (0..4).fold(0, |word, k| word | (found.codes(first + 8 * k) >> bit & splat(0x03)) << (2 * k))
+}
+
+/// Word `index` of 32 bytes whose bit k is bit `bit` of a code of run k.
+#[inline(always)]
+pub(crate) fn bits_word(found: impl Found, index: usize, bit: u32) -> u32 {
+    (0..8).fold(0, |word, k| word | (found.codes(index + 8 * k) >> bit & splat(0x01)) << k)
+}
+
+/// The word of the bytes that stand at places `first` to `first + 3`.
+#[inline(always)]
+pub(crate) fn four_bytes(first: usize, byte: impl Fn(usize) -> u8) -> u32 {
+    u32::from_le_bytes([byte(first), byte(first + 1), byte(first + 2), byte(first + 3)])
 }
 
 /// Byte `index` of a string of single bits, lowest first, one for each code's bit `bit`.

@@ -9,7 +9,8 @@ use crate::lanes::Lanes;
 ///
 /// Either a lane holds the `N` weights of a group, so that the sums of all groups are found side by side; or all
 /// lanes hold the same `N` weights, to try as many scales on them.
-pub(crate) struct Rows<I, const N: usize, const L: usize> {
+#[derive(Debug)]
+pub struct Rows<I, const N: usize, const L: usize> {
     weights: [Lanes<L>; N],
     /// Left zero where all are equal.
     importance: [Lanes<L>; N],

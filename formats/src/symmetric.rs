@@ -5,13 +5,11 @@
 //! multiples of the super-block's, and every group tries the neighbours of its multiple with the codes that they
 //! imply, because the nearest need not be the best.
 
-use crate::lanes::{Lanes, round_to_byte};
+use crate::lanes::{Lanes, reciprocal, round_to_byte};
 use crate::rows::{Fits, Rows};
 use crate::scales::best_scale;
+use crate::super_block::{Pairs, STEPS, Search, Units};
 use crate::{F16, Importance};
-
-/// Weights in a super-block.
-const WEIGHTS: usize = 256;
 
 /// Which codes the extreme weight is tried to get: the last one times `.0`, plus `.1`. Most are near it; the others
 /// cut off the extreme, for the good of more important weights.
@@ -29,7 +27,7 @@ const TRIALS: [(f32, f32); 10] = [
 ];
 
 /// Codes from `-limit` to `limit - 1`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Symmetric {
     pub(crate) limit: f32,
 }
@@ -76,56 +74,58 @@ impl Symmetric {
     }
 }
 
-/// `weight = scale * s * code`, one `s` per group.
-pub(crate) struct SymmetricSuperBlock<const GROUPS: usize> {
-    pub(crate) scale: F16,
-    pub(crate) scales: [i8; GROUPS],
-    /// Integers from `-limit` on, with `limit` added.
-    pub(crate) codes: [u8; WEIGHTS],
+/// The search for super-blocks of `weight = scale * s * code`, one `s` per group.
+#[derive(Clone, Copy, Debug)]
+pub struct SymmetricSearch {
+    kind: Symmetric,
+    /// The lowest `s`; the highest is its negative less one.
+    lowest: f32,
 }
 
-impl<const GROUPS: usize> SymmetricSuperBlock<GROUPS> {
-    /// The best super-block for `weights` with integer scales from `-scale_limit` to `scale_limit - 1`.
-    #[inline(always)]
-    pub(crate) fn search<I: Importance, const N: usize>(
-        weights: &[f32],
-        importance: I,
-        limit: u8,
-        scale_limit: u8,
-    ) -> Self {
-        assert_eq!(weights.len(), WEIGHTS, "a super-block has {WEIGHTS} weights");
-        let kind = Symmetric { limit: f32::from(limit) };
-        let rows = Rows::<I, N, GROUPS>::groups(weights, importance, 0);
-        let ideal = best_scales(kind, &rows);
+impl SymmetricSearch {
+    /// For codes from `-limit` to `limit - 1`, and levels from `-level_limit` to `level_limit - 1`.
+    pub(crate) const fn new(limit: u8, level_limit: u8) -> Self {
+        Self { kind: Symmetric { limit: limit as f32 }, lowest: -(level_limit as f32) }
+    }
+}
 
+impl Search for SymmetricSearch {
+    #[inline(always)]
+    fn ideal<I: Importance, const N: usize, const L: usize>(self, rows: &Rows<I, N, L>) -> Pairs<L> {
+        Pairs { scale: best_scales(self.kind, rows), min: Lanes::ZERO }
+    }
+
+    #[inline(always)]
+    fn units(self, scales: impl Iterator<Item = f32>, _: impl Iterator<Item = f32>) -> Units {
         // The largest scale becomes the integer of largest magnitude, which is negative.
-        let largest =
-            ideal.0.iter().fold(0.0f32, |best, &fit| if fit.abs() > best.abs() { fit } else { best });
-        let lowest = -f32::from(scale_limit);
-        let scale = F16::from_f32(largest / lowest);
-        let unit = scale.to_f32();
-        let inverse = crate::lanes::reciprocal(unit);
-        let bounded = |level: Lanes<GROUPS>| level.max(Lanes::splat(lowest)).min(Lanes::splat(-lowest - 1.0));
-        let nearest = bounded((ideal * inverse).round());
+        let largest = scales.fold(0.0f32, |best, fit| if fit.abs() > best.abs() { fit } else { best });
+        Units { scale: F16::from_f32(largest / self.lowest), min_scale: F16::default() }
+    }
+
+    #[inline(always)]
+    fn levels<I: Importance, const N: usize, const L: usize>(
+        self,
+        rows: &Rows<I, N, L>,
+        ideal: Pairs<L>,
+        (unit, _): (f32, f32),
+    ) -> Pairs<L> {
+        let highest = Lanes::splat(-self.lowest - 1.0);
+        let bounded = |level: Lanes<L>| level.max(Lanes::splat(self.lowest)).min(highest);
+        let nearest = bounded((ideal.scale * reciprocal(unit)).round());
         let (mut levels, mut most) = (nearest, Lanes::splat(f32::NEG_INFINITY));
-        for step in [-1.0, 0.0, 1.0] {
+        for &step in &STEPS {
             let level = bounded(nearest + step);
             let trial = level * unit;
-            let gain = kind.fit(&rows, trial.reciprocal()).gain(trial);
+            let gain = self.kind.fit(rows, trial.reciprocal()).gain(trial);
             levels = Lanes::select(gain, most, level, levels);
             most = gain.max(most);
         }
+        Pairs { scale: levels, min: Lanes::ZERO }
+    }
 
-        let mut block = Self { scale, scales: [0; GROUPS], codes: [0; WEIGHTS] };
-        let inverses = (levels * unit).reciprocal();
-        for group in 0..GROUPS {
-            block.scales[group] = round_to_byte(levels.0[group]) as i8;
-            let inverse = inverses.0[group];
-            for i in group * N..(group + 1) * N {
-                block.codes[i] = kind.code(weights[i], inverse).wrapping_add(limit);
-            }
-        }
-        block
+    #[inline(always)]
+    fn code(self, weight: f32, inverse: f32, _: f32) -> u8 {
+        self.kind.code(weight, inverse).wrapping_add(self.kind.limit as u8)
     }
 }
 
@@ -139,7 +139,7 @@ fn best_scales<I: Importance, const N: usize, const L: usize>(
     let inverse = -rows.largest().reciprocal();
     let mut most = Lanes::ZERO;
     let mut best = inverse.reciprocal() / kind.limit;
-    for (factor, more) in TRIALS {
+    for &(factor, more) in &TRIALS {
         let fits = kind.fit(rows, inverse * (kind.limit * factor + more));
         let scale = fits.scale();
         let gain = scale * fits.products;

@@ -278,46 +278,68 @@ macro_rules! pack_entries {
 #[cfg(family = "pack")]
 warpdot_formats::for_each_format!(pack_entries);
 
+/// Defines an entry that quantizes rows to blocks of `Block`, by threads that have `$weights` of them each.
+#[cfg(family = "quantize_rows")]
+macro_rules! quantize_rows_entry {
+    ($name:expr, $weights:expr, $element:ty, $kernel:ident) => {
+        use crate::arguments::View;
+        use crate::gpu::global::{Matrix, Output, input};
+        use crate::gpu::shared::Words;
+        use crate::quantize_rows::{Target, words};
+        use warpdot_formats::Format;
+
+        const WEIGHTS: usize = $weights;
+
+        /// # Safety
+        /// `x` is a matrix of m rows of `k` numbers, with `k` a multiple of the block; `ids` is null or has `m`
+        /// numbers, no two of them alike; `out` has room for `n` rows of blocks, which nothing else touches
+        /// meanwhile.
+        #[unsafe(export_name = $name)]
+        unsafe extern "ptx-kernel" fn of_format(
+            x: View,
+            ids: *const u32,
+            out: *mut Block,
+            m: u32,
+            n: u32,
+            k: u32,
+        ) {
+            let row_blocks = k / Block::WEIGHTS as u32;
+            let elements = size_of::<Block>() / size_of::<$element>();
+            // SAFETY: as the caller promised; each block, or half-word of one, is written by one thread. The host
+            // launches kernels with the sizes of `launch`.
+            let (x, ids, blocks, staging) = unsafe {
+                (
+                    Matrix::new(x, m, k),
+                    (!ids.is_null()).then(|| input(ids, m as usize)),
+                    Output::new(out.cast::<$element>(), n as usize * row_blocks as usize * elements),
+                    Words::<{ words(WEIGHTS) }>::at(0),
+                )
+            };
+            let target = Target { blocks, rows: n, ids };
+            $kernel::<Block, WEIGHTS, { words(WEIGHTS) }>(x, target, staging, m, row_blocks);
+        }
+    };
+}
+
 #[cfg(family = "quantize_rows")]
 macro_rules! quantize_rows_entries {
-    ($(($block:ident, $suffix:ident)),* $(,)?) => {
+    (blocks: $(($block:ident, $suffix:ident)),*; groups: $(($super_block:ident, $super_suffix:ident)),*;) => {
         $(
             mod $suffix {
-                use crate::arguments::View;
-                use crate::gpu::global::{Matrix, Output, input};
-                use crate::gpu::shared::Words;
-                use crate::quantize_rows::{Target, quantize_rows, words};
-                use warpdot_formats::{$block as Block, Format};
-
-                const WEIGHTS: usize = Block::WEIGHTS;
-
-                /// # Safety
-                /// `x` is a matrix of m rows of `k` numbers, with `k` a multiple of the block; `ids` is null or has
-                /// `m` numbers, no two of them alike; `out` has room for `n` rows of blocks, which nothing else
-                /// touches meanwhile.
-                #[unsafe(export_name = concat!("quantize_rows_", stringify!($suffix)))]
-                unsafe extern "ptx-kernel" fn of_format(
-                    x: View,
-                    ids: *const u32,
-                    out: *mut Block,
-                    m: u32,
-                    n: u32,
-                    k: u32,
-                ) {
-                    let row_blocks = k / WEIGHTS as u32;
-                    // SAFETY: as the caller promised; a thread writes its own block only. The host launches kernels
-                    // with the sizes of `launch`.
-                    let (x, ids, blocks, staging) = unsafe {
-                        (
-                            Matrix::new(x, m, k),
-                            (!ids.is_null()).then(|| input(ids, m as usize)),
-                            Output::new(out, n as usize * row_blocks as usize),
-                            Words::<{ words(WEIGHTS) }>::at(0),
-                        )
-                    };
-                    let target = Target { blocks, rows: n, ids };
-                    quantize_rows::<Block, WEIGHTS, { words(WEIGHTS) }>(x, target, staging, m, row_blocks);
-                }
+                use crate::quantize_rows::quantize_rows;
+                use warpdot_formats::$block as Block;
+                quantize_rows_entry!(
+                    concat!("quantize_rows_", stringify!($suffix)), Block::WEIGHTS, Block, quantize_rows
+                );
+            }
+        )*
+        $(
+            mod $super_suffix {
+                use crate::quantize_groups::quantize_groups;
+                use warpdot_formats::$super_block as Block;
+                quantize_rows_entry!(
+                    concat!("quantize_rows_", stringify!($super_suffix)), Block::GROUP, u16, quantize_groups
+                );
             }
         )*
     };

@@ -9,7 +9,7 @@ use crate::quantize_rows;
 use crate::read;
 use crate::rows;
 use warpdot_formats::reproducible::CHAINS;
-use warpdot_formats::{GgmlType, RUN, for_each_format};
+use warpdot_formats::{Format, GgmlType, RUN, for_each_format};
 
 /// Warps in a block of `quantize_activations`.
 pub(crate) const QUANTIZE_WARPS: u32 = 4;
@@ -140,21 +140,32 @@ macro_rules! define_kernels {
 for_each_format!(define_kernels);
 
 /// Calls a macro with the formats that rows can be quantized to: those whose blocks fit the registers of a thread and
-/// whose scales follow from the weights without a search.
+/// whose scales follow from the weights without a search; and those of super-blocks, of which a thread has a group.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! for_each_quantizer {
     ($callback:ident) => {
         $callback! {
-            (Q4_0, q4_0), (Q4_1, q4_1), (Q5_0, q5_0), (Q5_1, q5_1), (Q8_0, q8_0), (Mxfp4, mxfp4),
+            blocks: (Q4_0, q4_0), (Q4_1, q4_1), (Q5_0, q5_0), (Q5_1, q5_1), (Q8_0, q8_0), (Mxfp4, mxfp4);
+            groups: (Q2K, q2k), (Q3K, q3k), (Q4K, q4k), (Q5K, q5k), (Q6K, q6k);
         }
     };
 }
 
 macro_rules! define_quantizers {
-    ($(($block:ident, $suffix:ident)),* $(,)?) => {
-        const QUANTIZERS: &[Kernel] =
-            &[$(quantizer(GgmlType::$block, concat!("quantize_rows_", stringify!($suffix)))),*];
+    (blocks: $(($block:ident, $suffix:ident)),*; groups: $(($super_block:ident, $super_suffix:ident)),*;) => {
+        const QUANTIZERS: &[Kernel] = &[
+            $(quantizer(GgmlType::$block, concat!("quantize_rows_", stringify!($suffix))),)*
+            $(quantizer(GgmlType::$super_block, concat!("quantize_rows_", stringify!($super_suffix))),)*
+        ];
+
+        /// Weights that a thread quantizes: a block, or a group of one.
+        const fn thread_weights(ty: GgmlType) -> usize {
+            match ty {
+                $(GgmlType::$super_block => <warpdot_formats::$super_block as Format>::GROUP,)*
+                _ => ty.block_weights(),
+            }
+        }
     };
 }
 for_each_quantizer!(define_quantizers);
@@ -228,11 +239,11 @@ impl Kernel {
             }
             Family::Read => (n.div_ceil(read::BLOCK_PIECES as u64), read::THREADS, 0),
             Family::QuantizeRows => {
-                let weights = self.ty.map_or(RUN, GgmlType::block_weights);
-                let blocks =
-                    m.checked_mul(k / weights as u64).filter(|&blocks| blocks <= u64::from(u32::MAX))?;
+                let weights = self.ty.map_or(RUN, thread_weights);
+                let pieces =
+                    m.checked_mul(k / weights as u64).filter(|&pieces| pieces <= u64::from(u32::MAX))?;
                 let threads = quantize_rows::THREADS;
-                (blocks.div_ceil(u64::from(threads)), threads, 4 * quantize_rows::words(weights) as u32)
+                (pieces.div_ceil(u64::from(threads)), threads, 4 * quantize_rows::words(weights) as u32)
             }
         };
         let fits = m <= u64::from(self.columns) && m.min(n).min(k) > 0 && (1..=LARGEST_GRID).contains(&grid);
@@ -326,6 +337,8 @@ mod tests {
         assert_eq!(size("rows_q4_0", 1, 1, 1056), Some(([2, 1], 256)));
         assert_eq!(size("rows_q4_0", 65, 1, 96), Some(([9, 1], 256)));
         assert_eq!(size("quantize_rows_q8_0", 43, 50, 96), Some(([3, 1], 64)));
+        assert_eq!(size("quantize_rows_q4k", 3, 9, 768), Some(([2, 1], 64)));
+        assert_eq!(size("quantize_rows_q6k", 3, 9, 768), Some(([3, 1], 64)));
         assert_eq!(size("read_memory", 1, 1024, 1), Some(([1, 1], 256)));
         assert_eq!(size("read_memory", 1, 1025, 1), Some(([2, 1], 256)));
         assert!(kernel("gemm_q6k").size(Generation::Ampere, 1, 1, 256).unwrap().shared_bytes <= 48 << 10);

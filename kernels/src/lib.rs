@@ -21,6 +21,7 @@
 //! | [`epilogue`] | from products to Y |
 //! | [`rows`] | weights as plain numbers |
 //! | [`quantize_rows`] | plain numbers to blocks |
+//! | [`quantize_groups`] | the same for super-blocks: a group a thread |
 //! | [`read`] | memory read and nothing else, as a ceiling |
 //! | [`launch`] | grids, blocks and entry names |
 //!
@@ -47,6 +48,7 @@ pub mod launch;
 pub mod pack;
 pub mod packed;
 pub mod quantize;
+pub mod quantize_groups;
 pub mod quantize_rows;
 pub mod read;
 pub mod rows;

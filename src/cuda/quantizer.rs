@@ -27,7 +27,7 @@ pub struct Quantizer {
 }
 
 impl Device {
-    /// Prepares a GPU for quantizing to a format: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 or MXFP4.
+    /// Prepares a GPU for quantizing to a format: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, MXFP4, Q2_K, Q3_K, Q4_K, Q5_K or Q6_K.
     ///
     /// # Errors
     /// [`Error::NotOnGpu`], [`Error::NoQuantizer`] for other formats, or if the driver cannot load the kernel.
@@ -65,8 +65,9 @@ impl Quantizer {
     ///
     /// # Errors
     /// If `x` does not have whole blocks in its rows or lies at an address that it cannot have; without `ids`, if
-    /// `out` has not as many rows; if there are 2^32 blocks or more; or if the driver refuses the launch. The failure
-    /// of a kernel is reported by whoever waits for the stream.
+    /// `out` has not as many rows; if there are 2^32 blocks or more, or groups (of 16 or 32 weights) where the format's
+    /// name ends in K; or if the driver refuses the launch. The failure of a kernel is reported by whoever waits for the
+    /// stream.
     ///
     /// # Safety
     /// - `stream` is a stream of the primary context of the device that made this, or null, its default stream. It
