@@ -63,5 +63,5 @@ pub use warpdot_host::{Buffer, CUcontext, CUdeviceptr, CUstream, Context, Event,
 
 pub(crate) use device::Cuda;
 pub(crate) use kernels::LoadedKernel;
-pub(crate) use matrix::CudaMatrix;
+pub(crate) use matrix::{CudaMatrix, CudaPart};
 pub(crate) use packed::packed_bytes;

@@ -10,7 +10,7 @@ use warpdot_formats::{GgmlType, Numerics, RUN};
 
 use crate::cpu::{Cpu, CpuMatrix};
 #[cfg(feature = "cuda")]
-use crate::cuda::{Cuda, CudaMatrix};
+use crate::cuda::{Cuda, CudaMatrix, CudaPart};
 use crate::kernel::{KernelId, Operation};
 use crate::matrix::expect_length;
 use crate::{Error, QuantizedMatrix};
@@ -242,14 +242,15 @@ impl DeviceMatrix {
     /// half of a fused pair, the share of one of several machines. Nothing is copied, and products give the bits that
     /// those rows have in products with the whole.
     ///
-    /// On the CPU any range will do; of an [uploaded](Device::upload) matrix, one from a multiple of 16 on is quicker.
+    /// Any range will do on every device. Of an [uploaded](Device::upload) matrix, one from a multiple of 16 on is quicker
+    /// on the CPU, and one from a multiple of 32 on a GPU.
     ///
     /// ```
     /// use warpdot::{Device, GgmlType, QuantizedMatrix};
     ///
     /// let weights: Vec<f32> = (0..48 * 32).map(|i| (i / 32) as f32).collect(); // row i is full of i
     /// let qkv = QuantizedMatrix::quantize(GgmlType::Q8_0, 48, 32, &weights)?;
-    /// let qkv = Device::cpu().upload(&qkv)?;
+    /// let qkv = Device::auto().upload(&qkv)?;
     /// let [q, k, v] = [qkv.slice(0..32)?, qkv.slice(32..40)?, qkv.slice(40..48)?];
     /// let mut y = [0.0; 8];
     /// k.matmul(1, &[1.0; 32], &mut y)?;
@@ -259,16 +260,11 @@ impl DeviceMatrix {
     /// ```
     ///
     /// # Errors
-    /// If the range is empty or ends after the last row. On a GPU, if it is not that of all rows: its kernels start at the
-    /// first one.
+    /// If the range is empty or ends after the last row.
     pub fn slice(&self, rows: Range<usize>) -> Result<Self, Error> {
         let Range { start, end } = rows;
         if start >= end || end > self.rows {
             return Err(Error::RowRange { start, end, rows: self.rows });
-        }
-        #[cfg(feature = "cuda")]
-        if matches!(self.weights, Weights::Cuda(_)) && end - start < self.rows {
-            return Err(Error::NotSliced { start, end, rows: self.rows, device: self.device.id() });
         }
         Ok(Self { first: self.first + start, rows: end - start, ..self.clone() })
     }
@@ -305,7 +301,7 @@ impl DeviceMatrix {
                 weights.compute(operation, self.range(), product)?
             }
             #[cfg(feature = "cuda")]
-            Weights::Cuda(weights) => weights.matmul(kernel.operation(), shape, x, y)?,
+            Weights::Cuda(weights) => weights.part(self.first).matmul(kernel.operation(), shape, x, y)?,
         };
         Ok(Run { kernel, time })
     }
@@ -354,7 +350,7 @@ impl DeviceMatrix {
         match &self.weights {
             Weights::Cpu(weights) => weights.rows(self.first, shape, ids, out),
             #[cfg(feature = "cuda")]
-            Weights::Cuda(weights) => weights.rows(shape, ids, out),
+            Weights::Cuda(weights) => weights.part(self.first).get_rows(shape, ids, out),
         }
     }
 
@@ -437,9 +433,15 @@ impl DeviceMatrix {
     }
 
     #[cfg(feature = "cuda")]
-    pub(crate) fn gpu(&self) -> Result<&CudaMatrix, Error> {
+    pub(crate) fn gpu(&self) -> Result<CudaPart<'_>, Error> {
+        self.gpu_from(0)
+    }
+
+    /// The rows from this one of the matrix on.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn gpu_from(&self, row: usize) -> Result<CudaPart<'_>, Error> {
         match &self.weights {
-            Weights::Cuda(weights) => Ok(weights),
+            Weights::Cuda(weights) => Ok(weights.part(self.first + row)),
             Weights::Cpu(..) => Err(Error::NotOnGpu { device: self.device.id() }),
         }
     }

@@ -84,20 +84,13 @@ pub enum Error {
         rows: usize,
     },
 
-    /// No kernel of the device multiplies by some rows of a matrix alone.
-    #[error(
-        "rows {start}..{end} cannot be multiplied alone on {device}: expected all rows, 0..{rows}, as its kernels start \
-         at the first one"
-    )]
-    NotSliced {
-        /// The first row asked for.
-        start: usize,
-        /// The row after the last.
-        end: usize,
-        /// Rows in the matrix.
+    /// A slice lies scattered in a GPU's memory, where only whole matrices are read for reading's sake.
+    #[error("a slice of {rows} rows cannot be read alone: expected all {of} rows of the matrix")]
+    SliceRead {
+        /// Rows of the slice.
         rows: usize,
-        /// The device's id.
-        device: String,
+        /// Rows of the matrix that it belongs to.
+        of: usize,
     },
 
     /// A weight to be quantized is NaN or infinite.

@@ -203,6 +203,64 @@ fn gated_products_are_two_products() {
     }
 }
 
+/// The gate and the way up of one fused matrix: slices whose first rows are the same ones of their quads, or others.
+#[test]
+fn gated_slices_are_two_products() {
+    let mut rng = StdRng::seed_from_u64(16);
+    let k = 256;
+    for (i, device) in gpus().iter().enumerate() {
+        let stream = device.cuda_context().expect("a GPU").stream().expect("a stream");
+        for (j, (n, first, up_first)) in
+            [(35, 0, 35), (36, 0, 36), (21, 6, 38), (21, 41, 7), (5, 2, 9)].into_iter().enumerate()
+        {
+            let (m, ty) = ([1, 4, 2, 9, 8][(i + j) % 5], [GgmlType::Q5_0, GgmlType::Q3K][j % 2]);
+            let matrix = weights(ty, 73, k, &mut rng);
+            let fused = device.upload(&matrix).expect("it fits");
+            let [gate, up] = [first, up_first].map(|first| fused.slice(first..first + n).expect("some rows"));
+            let x = Numbers::new(device, FloatType::Bf16, m, k, 3, &mut rng);
+            let y = Numbers::new(device, FloatType::F32, m, n, 2, &mut rng);
+            let bias = Numbers::new(device, FloatType::F32, 1, n, 0, &mut rng);
+            let of = |bias: f32, products: (f32, f32)| {
+                let operands =
+                    Operands { activation: Activation::ALL[1], bias, factor: products.1, ..Operands::NONE };
+                operands.apply(products.0)
+            };
+            let products = products(&matrix, &x);
+            let name = format!("{ty}, {n} rows from {first} and {up_first} on, m = {m}, on {device:?}");
+
+            let (_memory, workspace) = scratch(device, gate.gated_workspace_bytes(m).expect("a size"));
+            let epilogue =
+                Epilogue { bias: Some(bias.tensor()), activation: Activation::ALL[1], ..Epilogue::default() };
+            let product = Product { epilogue, ..Product::new(x.tensor(), y.tensor(), workspace) };
+            // SAFETY: all of this lives until the stream is done, and is used for nothing else.
+            unsafe { gate.enqueue_gated(&up, stream.as_raw(), &product) }.expect("a product");
+            stream.synchronize().expect("it works");
+            let expected = |row: usize, column: usize| {
+                let products = (products[row][first + column], products[row][up_first + column]);
+                of(bias.at(0, column), products)
+            };
+            assert_eq!(y.wrong(expected), None, "{name}");
+
+            let [gate, up] = [gate, up].map(|matrix| matrix.into_experts(n).expect("a row each"));
+            let ids: Vec<u32> = (0..m).map(|row| (7 * row % n) as u32).collect();
+            let mut list = device.cuda_context().expect("a GPU").alloc::<u32>(m).expect("memory");
+            list.write(&ids).expect("a copy");
+            let y = Numbers::new(device, FloatType::F32, m, 1, 0, &mut rng);
+            let (_memory, workspace) = scratch(device, gate.gated_workspace_bytes(m, m).expect("a size"));
+            let epilogue = Epilogue { bias: None, ..epilogue };
+            let product = Product { epilogue, ..Product::new(x.tensor(), y.tensor(), workspace) };
+            // SAFETY: as above.
+            unsafe { gate.enqueue_gated(&up, stream.as_raw(), list.as_raw(), &product) }.expect("a product");
+            stream.synchronize().expect("it works");
+            let expected = |row: usize, _| {
+                let (id, none) = (ids[row] as usize, Operands::NONE.bias);
+                of(none, (products[row][first + id], products[row][up_first + id]))
+            };
+            assert_eq!(y.wrong(expected), None, "experts, {name}");
+        }
+    }
+}
+
 /// What a graph must not capture fails if it is tried: allocations, waits, copies, loading.
 #[test]
 fn queueing_does_nothing_but_launch() {

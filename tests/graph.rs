@@ -70,6 +70,11 @@ fn all_weights_are_read() {
             sums.read(&mut found).expect("as many");
             assert_eq!(fold(&found), fold(w.bytes()), "{ty} on {device:?}");
 
+            let slice = there.slice(1..n).expect("some rows");
+            assert_eq!(
+                reader.workspace_bytes(&slice).expect_err("no memory of its own").to_string(),
+                "a slice of 63 rows cannot be read alone: expected all 64 rows of the matrix"
+            );
             let small = Workspace { bytes: bytes - 1, ..workspace };
             // SAFETY: it is refused.
             let refused = unsafe { reader.enqueue(stream.as_raw(), &there, small) }.expect_err("too small");

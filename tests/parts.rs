@@ -7,8 +7,8 @@ use half::{bf16, f16};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use warpdot::{
-    Activation, Device, DeviceMatrix, Epilogue, Error, Experts, GgmlType, Options, Product, QuantizedMatrix,
-    Tensor, TensorMut,
+    Activation, Device, DeviceMatrix, Epilogue, Error, Experts, GgmlType, Numerics, Options, Product,
+    QuantizedMatrix, Tensor, TensorMut,
 };
 
 fn numbers(rng: &mut StdRng, count: usize) -> Vec<f32> {
@@ -75,11 +75,6 @@ fn slices_share_the_matrix() {
             let mut y = vec![0.0; 3 * n];
             same.matmul(3, &x, &mut y).expect("a product");
             assert_eq!(y, all);
-            if device.id() != "cpu" {
-                let message = whole.slice(32..64).expect_err("no kernel").to_string();
-                assert!(message.starts_with("rows 32..64 cannot be multiplied alone on cuda:"), "{message}");
-                continue;
-            }
             for rows in [0..32, 32..64, 5..38, 69..70] {
                 let slice = whole.slice(rows.clone()).expect("some rows");
                 assert_eq!((slice.rows(), slice.columns(), slice.ty()), (rows.len(), k, w.ty()));
@@ -107,6 +102,62 @@ fn slices_share_the_matrix() {
     }
 }
 
+/// Every kernel, format and numerics: what a slice gives are the bits of a matrix that has no other rows.
+#[test]
+fn slices_are_matrices_of_their_rows() {
+    let mut rng = StdRng::seed_from_u64(24);
+    let n = 77;
+    for (i, &ty) in GgmlType::ALL.iter().enumerate() {
+        // Starts and ends in all places of a quad; within a tile of 32 rows, from one to another, and up to the last row.
+        let rows = [3..4, 33..50, 30..77, 1..40, 64..75, 6..71][i % 6].clone();
+        let k = [1, 3][i % 2] * ty.block_weights().max(64);
+        let w = matrix(&mut rng, ty, n, k);
+        let row_bytes = w.bytes().len() / n;
+        let bytes = w.bytes()[rows.start * row_bytes..rows.end * row_bytes].to_vec();
+        let alone = QuantizedMatrix::from_bytes(ty, rows.len(), k, bytes).expect("whole rows");
+        let mut weights = vec![0.0; rows.len() * k];
+        alone.dequantize(&mut weights).expect("as many");
+        for m in [1, 2, 3, 6, 9, 33] {
+            let x = numbers(&mut rng, m * k);
+            let expected = product(&alone, &x);
+            let multiply = |w: &DeviceMatrix, options: &Options| {
+                let mut y = vec![f32::NAN; m * rows.len()];
+                w.matmul_with(options, m, &x, &mut y).expect("a product");
+                y
+            };
+            for device in devices() {
+                for (whole, alone) in brought(&device, &w).iter().zip(&brought(&device, &alone)) {
+                    let slice = whole.slice(rows.clone()).expect("some rows");
+                    for kernel in device.kernels(ty, m) {
+                        let name = format!("{rows:?} of {ty} by {kernel} on {device:?}, m = {m}");
+                        for numerics in [Numerics::Reproducible, Numerics::Fast] {
+                            let options = Options { numerics, kernel: Some(kernel.clone()) };
+                            match (numerics, kernel.operation().is_reproducible()) {
+                                (Numerics::Reproducible, false) => continue,
+                                (Numerics::Reproducible, true) => {
+                                    assert_eq!(multiply(&slice, &options), expected, "{name}");
+                                }
+                                (Numerics::Fast, _) => {
+                                    assert_eq!(
+                                        multiply(&slice, &options),
+                                        multiply(alone, &options),
+                                        "{name}"
+                                    );
+                                }
+                            }
+                        }
+                    }
+                    let ids: Vec<u32> = (0..rows.len() as u32).rev().collect();
+                    let mut found = vec![0.0; rows.len() * k];
+                    slice.get_rows(&ids, &mut found).expect("all rows");
+                    let found: Vec<f32> = found.chunks_exact(k).rev().flatten().copied().collect();
+                    assert_eq!(found, weights, "{rows:?} of {ty} on {device:?}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn experts_have_the_products_of_their_rows() {
     let mut rng = StdRng::seed_from_u64(22);
@@ -114,8 +165,9 @@ fn experts_have_the_products_of_their_rows() {
     for (ty, count, n, tokens, repeat) in
         [(GgmlType::Q4_0, 4, 32, 3, 2), (GgmlType::Q5K, 5, 7, 6, 1), (GgmlType::Iq4Xs, 3, 16, 40, 2)]
     {
-        let (k, rows) = (256, tokens * repeat);
-        let w = matrix(&mut rng, ty, count * n, k);
+        // Of a slice, so that experts start anywhere in a quad.
+        let (k, rows, before) = (256, tokens * repeat, tokens % 4);
+        let w = matrix(&mut rng, ty, before + count * n + 1, k);
         let x: Vec<f16> = numbers(&mut rng, tokens * (k + 8)).into_iter().map(f16::from_f32).collect();
         let residual: Vec<f32> = numbers(&mut rng, rows * n);
         let ids: Vec<u32> = (0..rows as u32).map(|row| row * row % 7 % count as u32).collect();
@@ -123,14 +175,15 @@ fn experts_have_the_products_of_their_rows() {
             .flat_map(|row| {
                 let x: Vec<f32> = x[row / repeat * (k + 8)..][..k].iter().map(|x| x.to_f32()).collect();
                 let products = product(&w, &x);
-                let first = ids[row] as usize * n;
+                let first = before + ids[row] as usize * n;
                 let stored = products[first..][..n].iter().zip(&residual[row * n..]);
                 stored.map(|(y, r)| bf16::from_f32(Activation::Silu.apply(*y) + r)).collect::<Vec<_>>()
             })
             .collect();
         for device in devices() {
             for w in brought(&device, &w) {
-                let experts = w.into_experts(count).expect("as many rows each");
+                let slice = w.slice(before..before + count * n).expect("some rows");
+                let experts = slice.into_experts(count).expect("as many rows each");
                 assert_eq!((experts.count(), experts.rows(), experts.columns()), (count, n, k));
                 let mut y = vec![bf16::ZERO; rows * n];
                 let product = Product {

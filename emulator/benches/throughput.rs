@@ -11,7 +11,7 @@ use warpdot::{GgmlType, QuantizedMatrix, ptx};
 use warpdot_emulator::DeviceSpec;
 use warpdot_formats::{ActivationBlock, FloatType};
 use warpdot_host::{Argument, Device};
-use warpdot_kernels::arguments::{Ending, View};
+use warpdot_kernels::arguments::{Ending, View, WeightRows};
 use warpdot_kernels::launch::KERNELS;
 
 const N: usize = 64;
@@ -48,8 +48,15 @@ fn throughput(criterion: &mut Criterion) {
         let ending = Ending { y: view, scale: 1.0, ..Ending::zeroed() };
         let mut run = || {
             let sizes = [m, N, K].map(|size| (size as u32).into());
-            let (w, x) = ((&w_buffer).into(), (&x_buffer).into());
-            let arguments = [w, x, Argument::value(&ending), sizes[0], sizes[1], sizes[2]];
+            let w = WeightRows { address: w_buffer.as_raw(), of: N as u32, first: 0 };
+            let arguments = [
+                Argument::value(&w),
+                (&x_buffer).into(),
+                Argument::value(&ending),
+                sizes[0],
+                sizes[1],
+                sizes[2],
+            ];
             // SAFETY: these are the kernel's arguments, and the buffers have the sizes it expects.
             unsafe { stream.launch(&function, launch, &arguments) }.unwrap();
             stream.synchronize().unwrap();

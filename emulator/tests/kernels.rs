@@ -6,6 +6,7 @@ mod common;
 mod special_rows;
 
 use common::launching;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -17,7 +18,7 @@ use warpdot::{GgmlType, QuantizedMatrix};
 use warpdot_emulator::EmulatedDevice;
 use warpdot_formats::{ActivationBlock, FloatType, Format, FormatVisitor, RUN, reproducible};
 use warpdot_host::{Arch, Argument, Context, Launch, Module};
-use warpdot_kernels::arguments::{Ending, View};
+use warpdot_kernels::arguments::{Ending, View, WeightRows};
 use warpdot_kernels::launch::{Family, KERNELS, Kernel};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,9 +66,8 @@ struct Case {
     x: Vec<f32>,
     activations: Vec<ActivationBlock>,
     products: Vec<f32>,
-    /// Rows of the matrix, and what they are.
+    /// Rows of the matrix.
     ids: Vec<u32>,
-    rows: Vec<f32>,
 }
 
 impl Case {
@@ -79,11 +79,14 @@ impl Case {
         let matrix = QuantizedMatrix::quantize(ty, n, k, &numbers(rng, n * k)).unwrap();
         let products = ty.visit(Reference { matrix: &matrix, activations: &activations });
         let ids: Vec<u32> = (0..m).map(|_| rng.random_range(0..n as u32)).collect();
-        let mut rows = vec![0.0; m * k];
-        for (&id, row) in ids.iter().zip(rows.chunks_exact_mut(k)) {
-            matrix.dequantize_row(id as usize, row).unwrap();
-        }
-        Self { shape, packed: common::packed::pack(&matrix), matrix, x, activations, products, ids, rows }
+        Self { shape, packed: common::packed::pack(&matrix), matrix, x, activations, products, ids }
+    }
+
+    /// A row of the matrix.
+    fn row(&self, row: usize) -> Vec<f32> {
+        let mut weights = vec![0.0; self.shape.k];
+        self.matrix.dequantize_row(row, &mut weights).unwrap();
+        weights
     }
 
     /// Runs every kernel of a module that takes the shape; returns what differs.
@@ -98,8 +101,21 @@ impl Case {
         } else {
             let suits =
                 |kernel: &&Kernel| kernel.family.name() == family && kernel.ty == Some(self.matrix.ty());
-            KERNELS.iter().filter(suits).flat_map(|kernel| self.check_kernel(loaded, kernel)).collect()
+            let parts = [Some(0..self.shape.n), self.slice()].into_iter().flatten();
+            let check = |rows: Range<usize>| {
+                let kernels = KERNELS.iter().filter(suits);
+                kernels.flat_map(move |kernel| self.check_kernel(loaded, kernel, rows.clone()))
+            };
+            parts.flat_map(check).collect()
         }
+    }
+
+    /// Some of the rows, in any place of their first and last quads.
+    fn slice(&self) -> Option<Range<usize>> {
+        let Shape { m, n, k } = self.shape;
+        let seed = m + k / RUN;
+        let first = 1 + seed % n.checked_sub(1).filter(|&rows| rows > 0)?;
+        Some(first..(n - seed % 3).max(first + 1))
     }
 
     fn launch(&self, kernel: &Kernel, ptx: &Ptx) -> Option<Launch> {
@@ -126,15 +142,23 @@ impl Case {
         (!same).then(|| format!("{} {} {:?}", ptx.arch, kernel.entry, self.shape)).into_iter().collect()
     }
 
-    fn check_kernel(&self, loaded: &Loaded, kernel: &Kernel) -> Vec<String> {
+    /// Runs a kernel with some rows of the matrix.
+    fn check_kernel(&self, loaded: &Loaded, kernel: &Kernel, rows: Range<usize>) -> Vec<String> {
         let Loaded { ptx, context, module, .. } = loaded;
-        let Shape { m, n, k } = self.shape;
-        let Some(launch) = self.launch(kernel, ptx) else { return Vec::new() };
+        let Shape { m, n: of, k } = self.shape;
+        let (first, n) = (rows.start, rows.len());
+        let Some(launch) = launching::launch_from(first, kernel, ptx.arch, [m, n, k]) else {
+            return Vec::new();
+        };
         let stream = context.stream().unwrap();
-        let expected = if kernel.family == Family::Rows { &self.rows } else { &self.products };
         // Rows of weights, or one expert for all.
         let experts = kernel.family == Family::GemvId;
-        let ids = if experts { vec![0; m] } else { self.ids.clone() };
+        let ids: Vec<u32> =
+            if experts { vec![0; m] } else { self.ids.iter().map(|id| id % n as u32).collect() };
+        let expected: Vec<f32> = match kernel.family {
+            Family::Rows => ids.iter().flat_map(|&id| self.row(first + id as usize)).collect(),
+            _ => self.products.chunks_exact(of).flat_map(|row| &row[rows.clone()]).copied().collect(),
+        };
         let mut x = context.alloc(self.activations.len()).unwrap();
         x.write(&self.activations).unwrap();
         let mut ids_buffer = context.alloc(m).unwrap();
@@ -143,15 +167,16 @@ impl Case {
         w.write(&self.packed).unwrap();
         let function = launching::function(module, kernel, ptx.arch);
         let mut failures = Vec::new();
-        for launch in launches(kernel, launch, n) {
+        for launch in launches(kernel, launch, first % 4 + n) {
             let y = context.alloc::<f32>(expected.len()).unwrap();
             let sizes = [m, n, k].map(|size| (size as u32).into());
             let stride = if kernel.family == Family::Rows { k } else { n } as u32;
             let view = View { address: y.as_raw(), stride, ty: FloatType::F32.id() };
             let ending = Ending { y: view, scale: 1.0, ..Ending::zeroed() };
-            let (w, x, ids) = ((&w).into(), (&x).into(), (&ids_buffer).into());
+            let w = WeightRows { address: w.as_raw(), of: of as u32, first: first as u32 };
+            let (w, x, ids) = (Argument::value(&w), (&x).into(), (&ids_buffer).into());
             let arguments = match kernel.family {
-                Family::Rows => vec![w, ids, Argument::value(&view), 0u32.into()],
+                Family::Rows => vec![w, ids, Argument::value(&view)],
                 Family::GemvId => vec![w, x, ids, Argument::value(&ending)],
                 _ => vec![w, x, Argument::value(&ending)],
             };
@@ -162,10 +187,10 @@ impl Case {
             stream.synchronize().unwrap();
             let mut found = vec![0f32; expected.len()];
             y.read(&mut found).unwrap();
-            let wrong = found.iter().zip(expected).position(|(a, b)| a.to_bits() != b.to_bits());
+            let wrong = found.iter().zip(&expected).position(|(a, b)| a.to_bits() != b.to_bits());
             if let Some(at) = wrong {
                 failures.push(format!(
-                    "{} {} {:?} {launch:?}: product {at} is {:e}, expected {:e}",
+                    "{} {} {:?} {rows:?} {launch:?}: product {at} is {:e}, expected {:e}",
                     ptx.arch, kernel.entry, self.shape, found[at], expected[at]
                 ));
             }
@@ -247,8 +272,8 @@ fn check_quantizer(
     wrong.map(|at| format!("{} {} {m} x {k}: byte {at}", ptx.arch, kernel.entry))
 }
 
-/// All the launches that a kernel can have for n rows of weights: a `gemv` of one or two columns, blocks of one, two, four
-/// or eight quads of rows.
+/// All the launches that a kernel can have for n rows of weights from the first of a quad on: a `gemv` of one or two
+/// columns, blocks of one, two, four or eight quads of rows.
 fn launches(kernel: &Kernel, launch: Launch, n: usize) -> Vec<Launch> {
     if kernel.family != Family::Gemv || kernel.columns >= 4 {
         return vec![launch];

@@ -9,7 +9,7 @@ use warpdot::{GgmlType, QuantizedMatrix, ptx};
 use warpdot_emulator::Counters;
 use warpdot_formats::{ActivationBlock, FloatType, RUN};
 use warpdot_host::{Arch, Argument, Launch};
-use warpdot_kernels::arguments::{Ending, View};
+use warpdot_kernels::arguments::{Ending, View, WeightRows};
 use warpdot_kernels::launch::{Family, KERNELS};
 
 const N: usize = 64;
@@ -45,7 +45,9 @@ fn counters() -> Vec<(GgmlType, Counters)> {
         let launch = common::launching::launch(kernel, arch, [1, N, K]).expect("a launch");
         let launch = Launch { grid: [N as u32 / 32, 1, 1], block: [256, 1, 1], ..launch };
         let sizes = [1, N, K].map(|size| (size as u32).into());
-        let arguments = [(&w).into(), (&x).into(), Argument::value(&ending), sizes[0], sizes[1], sizes[2]];
+        let rows = WeightRows { address: w.as_raw(), of: N as u32, first: 0 };
+        let (w, ending) = (Argument::value(&rows), Argument::value(&ending));
+        let arguments = [w, (&x).into(), ending, sizes[0], sizes[1], sizes[2]];
         let function = common::launching::function(&module, kernel, arch);
         emulated.reset_counters();
         // SAFETY: these are the kernel's arguments, and the buffers have the sizes it expects.

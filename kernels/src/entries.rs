@@ -1,7 +1,8 @@
 //! The kernels that the host launches, each an instance of a generic one. Compiled for GPUs only.
 //!
 //! Arguments are device pointers, the structures of [`arguments`](crate::arguments), and `u32` sizes. `W` is `[n, k]`,
-//! packed as [`packed`](crate::packed) says, `X` is `[m, k]` in activation blocks, `Y` is `[m, n]`, all row-major.
+//! some rows of a matrix that is packed as [`packed`](crate::packed) says, `X` is `[m, k]` in activation blocks, `Y` is
+//! `[m, n]`, all row-major.
 
 #[cfg(family = "quantize")]
 mod quantize {
@@ -53,11 +54,11 @@ mod read {
 macro_rules! matmul_entry {
     ($entry:ident = $name:expr, $kernel:expr) => {
         /// # Safety
-        /// `w` and `x` have `n * k` packed weights and `m * k` activations, with `k` a multiple of the block;
+        /// `w` is `n` rows of `k` packed weights and `x` has `m * k` activations, with `k` a multiple of the block;
         /// `ending` is right for `m * n` products, and its `up` for as many weights.
         #[unsafe(export_name = $name)]
         unsafe extern "ptx-kernel" fn $entry(
-            w: *const u32,
+            w: crate::arguments::WeightRows,
             x: *const crate::activations::Activations,
             ending: crate::arguments::Ending,
             m: u32,
@@ -65,6 +66,7 @@ macro_rules! matmul_entry {
             k: u32,
         ) {
             use crate::epilogue::{Epilogue, each_product};
+            use crate::gemv::Part;
             use crate::gpu::global::input;
             use crate::gpu::weights::Weights;
             use warpdot_formats::RUN;
@@ -76,10 +78,11 @@ macro_rules! matmul_entry {
                 [m, n, k],
                 #[inline(always)]
                 |w, of_up, [m, n, k]| {
+                    let part = Part { first_row: w.first, n, k };
                     // SAFETY: as the caller promised; each product is stored by one thread.
                     let (w, y) =
-                        unsafe { (Weights::<Block>::new(w, n, k), Epilogue::new(&ending, of_up, m, n)) };
-                    ($kernel)(w, x, &y, m, n, k);
+                        unsafe { (Weights::<Block>::new(w, k), Epilogue::new(&ending, of_up, m, n)) };
+                    ($kernel)(w, x, &y, m, part);
                 },
             );
         }
@@ -91,8 +94,8 @@ macro_rules! matmul_entry {
 macro_rules! gemv_entry {
     ($entry:ident = $name:expr, $columns:literal) => {
         // SAFETY: the host launches kernels with the sizes of `launch`.
-        matmul_entry!($entry = $name, |w, x, y, m, n, k| {
-            let (shared, part) = (unsafe { Shared::new() }, Part { first_row: 0, n, k });
+        matmul_entry!($entry = $name, |w, x, y, m, part| {
+            let shared = unsafe { Shared::new() };
             if cfg!(ampere) && $columns >= GEMV_WIDE {
                 gemv_wide::<Block, $columns>(w, x, y, shared, m, part)
             } else {
@@ -107,7 +110,7 @@ macro_rules! gemv_entries {
     ($(($block:ident, $suffix:ident)),* $(,)?) => {
         $(
             mod $suffix {
-                use crate::gemv::{Part, Shared, gemv};
+                use crate::gemv::{Shared, gemv};
                 use crate::gemv_wide::gemv_wide;
                 use crate::launch::GEMV_WIDE;
                 use warpdot_formats::$block as Block;
@@ -128,7 +131,7 @@ macro_rules! gemv_id_entries {
         $(
             mod $suffix {
                 use crate::activations::Activations;
-                use crate::arguments::Ending;
+                use crate::arguments::{Ending, WeightRows};
                 use crate::epilogue::{Epilogue, each_product};
                 use crate::gemv::Shared;
                 use crate::gemv_id::{Experts, gemv_id};
@@ -137,11 +140,11 @@ macro_rules! gemv_id_entries {
                 use warpdot_formats::{$block as Block, RUN};
 
                 /// # Safety
-                /// `w`, `x` and `ids` have `experts * n * k` packed weights, `m / repeat * k` activations and m
+                /// `w` is `experts * n` rows of `k` packed weights, `x` and `ids` have `m / repeat * k` activations and m
                 /// numbers, with `k` a multiple of the block; `ending` is right for `m * n` products.
                 #[unsafe(export_name = concat!("gemv_id_", stringify!($suffix)))]
                 unsafe extern "ptx-kernel" fn of_format(
-                    w: *const u32,
+                    w: WeightRows,
                     x: *const Activations,
                     ids: *const u32,
                     ending: Ending,
@@ -162,11 +165,11 @@ macro_rules! gemv_id_entries {
                         [n, k],
                         #[inline(always)]
                         |w, of_up, [n, k]| {
+                            let experts = Experts { count: experts, first_row: w.first, n, k, repeat };
                             // SAFETY: as the caller promised; each product is stored by one thread.
-                            let (w, y) = unsafe {
-                                (Weights::<Block>::new(w, experts * n, k), Epilogue::new(&ending, of_up, m, n))
-                            };
-                            gemv_id(w, x, ids, &y, shared, Experts { count: experts, n, k, repeat });
+                            let (w, y) =
+                                unsafe { (Weights::<Block>::new(w, k), Epilogue::new(&ending, of_up, m, n)) };
+                            gemv_id(w, x, ids, &y, shared, experts);
                         },
                     );
                 }
@@ -182,34 +185,35 @@ macro_rules! rows_entries {
     ($(($block:ident, $suffix:ident)),* $(,)?) => {
         $(
             mod $suffix {
-                use crate::arguments::View;
+                use crate::arguments::{View, WeightRows};
                 use crate::gpu::global::{Matrix, input};
                 use crate::gpu::weights::Weights;
-                use crate::rows::{Which, rows};
+                use crate::gemv::Part;
+                use crate::rows::rows;
                 use warpdot_formats::$block as Block;
 
                 /// # Safety
-                /// `w` has `n * k` packed weights, with `k` a multiple of the block; `ids` is null or has `m`
+                /// `w` is `n` rows of `k` packed weights, with `k` a multiple of the block; `ids` is null or has `m`
                 /// numbers; `out` is a matrix of m rows of `k` numbers, which nothing else touches meanwhile.
                 #[unsafe(export_name = concat!("rows_", stringify!($suffix)))]
                 unsafe extern "ptx-kernel" fn of_format(
-                    w: *const u32,
+                    w: WeightRows,
                     ids: *const u32,
                     out: View,
-                    first: u32,
                     m: u32,
                     n: u32,
                     k: u32,
                 ) {
+                    let part = Part { first_row: w.first, n, k };
                     // SAFETY: as the caller promised; each four weights are written by one thread.
                     let (w, ids, out) = unsafe {
                         (
-                            Weights::<Block>::new(w, n, k),
+                            Weights::<Block>::new(w, k),
                             (!ids.is_null()).then(|| input(ids, m as usize)),
                             Matrix::new(out, m, k),
                         )
                     };
-                    rows(w, ids.map_or(Which::From(first), Which::Listed), out, m, n, k);
+                    rows(w, ids, out, m, part);
                 }
             }
         )*
@@ -226,8 +230,8 @@ macro_rules! gemm_entries {
                 use crate::gemm::{Stage, gemm};
                 use warpdot_formats::$block as Block;
                 // SAFETY: the host launches kernels with the sizes of `launch`.
-                matmul_entry!(tiled = concat!("gemm_", stringify!($suffix)), |w, x, y, m, n, k| {
-                    gemm::<Block>(w, x, y, unsafe { Stage::new() }, m, n, k)
+                matmul_entry!(tiled = concat!("gemm_", stringify!($suffix)), |w, x, y, m, part| {
+                    gemm::<Block>(w, x, y, unsafe { Stage::new() }, m, part)
                 });
             }
         )*

@@ -1,7 +1,7 @@
 //! The way of a product to Y: what [`warpdot_formats::epilogue`] defines, with types and operands that are known
 //! when the kernel runs, so that there is one kernel for all of them.
 
-use crate::arguments::Ending;
+use crate::arguments::{Ending, WeightRows};
 use crate::gpu::global::Matrix;
 use crate::gpu::integer::anew;
 use crate::gpu::thread;
@@ -13,15 +13,15 @@ use warpdot_formats::epilogue::{Activation, Operands};
 /// A block has to compute the same products each time; what it has stored is there when they are read as factors.
 #[inline(always)]
 pub fn each_product<const N: usize>(
-    w: *const u32,
+    w: WeightRows,
     ending: &Ending,
     sizes: [u32; N],
-    mut product: impl FnMut(*const u32, bool, [u32; N]),
+    mut product: impl FnMut(WeightRows, bool, [u32; N]),
 ) {
-    let mut of_up = ending.up != 0;
+    let mut of_up = ending.up.address != 0;
     loop {
         // One call, so that kernels have the code once.
-        product(if of_up { ending.up as *const u32 } else { w }, of_up, sizes.map(anew));
+        product(if of_up { ending.up } else { w }, of_up, sizes.map(anew));
         if !of_up {
             return;
         }

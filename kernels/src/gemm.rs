@@ -18,7 +18,7 @@
 
 use crate::activations::Activations;
 use crate::epilogue::Epilogue;
-use crate::gemv::{dot_starts, group_sums, value};
+use crate::gemv::{Part, dot_starts, group_sums, value};
 use crate::gpu::integer::{self, BIAS};
 use crate::gpu::lanes::Lanes;
 use crate::gpu::matrix::{multiply16, multiply32};
@@ -37,7 +37,7 @@ type PerProduct<T> = [[T; 4]; 4];
 /// The sum that changes nothing, not even the sign of a zero.
 const NOTHING: PerProduct<f32> = [[-0.0; 4]; 4];
 
-/// Multiplies `m` rows of activations by `n` rows of `weights`, `k` long, into `Y[m, n]`.
+/// Multiplies `m` rows of activations by the rows of `weights` that are `part`, into `Y[m, n]`.
 #[inline(always)]
 pub fn gemm<F: Format>(
     weights: Weights<F>,
@@ -45,8 +45,7 @@ pub fn gemm<F: Format>(
     y: &Epilogue,
     stage: Stage,
     m: u32,
-    n: u32,
-    k: u32,
+    Part { first_row: start, n, k }: Part,
 ) {
     let thread = thread::thread_idx_x() % GEMM_THREADS;
     let column_tiles = m.div_ceil(GEMM_TILE).max(1);
@@ -57,7 +56,7 @@ pub fn gemm<F: Format>(
     let runs = k as usize / RUN;
     let mine = (thread % GEMM_TILE) as usize;
     let last = |count: u32| (count as usize).saturating_sub(1);
-    let my_weights = weights.rows::<1>((first_row + mine).min(last(n)) as u32);
+    let my_weights = weights.rows::<1>(start + (first_row + mine).min(last(n)) as u32);
     let my_activations = (first_column + mine).min(last(m)) * runs;
 
     let mut total = NOTHING;

@@ -17,6 +17,8 @@ use warpdot_formats::{Format, RUN};
 pub struct Experts {
     /// Experts.
     pub count: u32,
+    /// The row of the matrix that the first expert's first one is.
+    pub first_row: u32,
     /// Rows of an expert's weights.
     pub n: u32,
     /// How long they are.
@@ -27,7 +29,7 @@ pub struct Experts {
 
 /// Multiplies row i / `repeat` of the activations by the `n` rows of expert `ids[i]`, all `k` long, into row i of `y`.
 ///
-/// Expert e has the rows of `weights` from `e * n` on. A row whose expert does not exist is left as it is.
+/// Expert e has the rows of `weights` from `first_row + e * n` on. A row whose expert does not exist is left as it is.
 #[inline(always)]
 pub fn gemv_id<F: Format>(
     weights: Weights<F>,
@@ -35,7 +37,7 @@ pub fn gemv_id<F: Format>(
     ids: &[u32],
     y: &Epilogue,
     shared: Shared<F, 1>,
-    Experts { count, n, k, repeat }: Experts,
+    Experts { count, first_row, n, k, repeat }: Experts,
 ) {
     let row = thread::block_idx_y();
     let (Some(&id), Some(x)) = (ids.get(row as usize), row.checked_div(repeat)) else { return };
@@ -44,5 +46,6 @@ pub fn gemv_id<F: Format>(
     }
     let runs = k as usize / RUN;
     let Some(activations) = activations.get(x as usize * runs..(x as usize + 1) * runs) else { return };
-    gemv::<F, 1>(weights, activations, &y.from_row(row), shared, 1, Part { first_row: id * n, n, k });
+    let part = Part { first_row: first_row + id * n, n, k };
+    gemv::<F, 1>(weights, activations, &y.from_row(row), shared, 1, part);
 }

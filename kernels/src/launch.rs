@@ -68,16 +68,16 @@ impl Family {
 
 /// A kernel that the host can launch.
 ///
-/// Each family takes its arguments in this order, m, n and k being sizes in `u32` and `w` weights that are packed as
-/// [`packed`](crate::packed) says:
+/// Each family takes its arguments in this order, m, n and k being sizes in `u32` and `w` rows of weights that are packed
+/// as [`packed`](crate::packed) says:
 ///
 /// | family | arguments |
 /// |---|---|
 /// | `Quantize` | `x: View, out: *mut ActivationBlock, runs: u32, blocks: u32`, with k / 32 runs in a row |
 /// | `Pack` | `blocks: *const Block, w: *mut u32, first: u32, m, n, k`, for whole tiles of n rows, from row `first` on |
-/// | `Gemv`, `Gemm` | `w: *const u32, x: *const ActivationBlock, ending: Ending, m, n, k` |
+/// | `Gemv`, `Gemm` | `w: WeightRows, x: *const ActivationBlock, ending: Ending, m, n, k` |
 /// | `GemvId` | the same with `ids: *const u32` before and `experts: u32, repeat: u32` after `ending: Ending, m, n, k` |
-/// | `Rows` | `w: *const u32, ids: *const u32, out: View, first: u32, m, n, k`, for m of n rows, those from `first` on if `ids` is null |
+/// | `Rows` | `w: WeightRows, ids: *const u32, out: View, m, n, k`, for m of n rows, the first ones if `ids` is null |
 /// | `QuantizeRows` | `x: View, ids: *const u32, out: *mut Block, m, n, k`, for m rows, to the same of n rows if `ids` is null |
 /// | `Read` | `start: *const Words4, sums: *mut u32, n`, for n pieces of 16 bytes |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,11 +208,17 @@ const fn quantizer(ty: GgmlType, entry: &'static str) -> Kernel {
 }
 
 impl Kernel {
-    /// The launch for `m` rows of activations, or of results, `n` rows of weights and rows of `k`.
+    /// The launch for `m` rows of activations, or of results, `n` rows of weights, the first ones of their matrix, and
+    /// rows of `k`.
     ///
     /// `None` if the kernel takes fewer rows of activations, if one of the sizes is zero, or if a GPU has no
     /// grid that large.
     pub fn size(&self, generation: Generation, m: u32, n: u32, k: u32) -> Option<Size> {
+        self.size_from(0, generation, m, n, k)
+    }
+
+    /// [`size`](Self::size) for rows of weights from `first` on, whose quad some threads may share with rows before it.
+    pub fn size_from(&self, first: u32, generation: Generation, m: u32, n: u32, k: u32) -> Option<Size> {
         const LARGEST_GRID: u64 = i32::MAX as u64;
         let ([m, n, k], runs) = ([m, n, k].map(u64::from), u64::from(k) / RUN as u64);
         let (grid, block, shared_bytes) = match self.family {
@@ -226,7 +232,7 @@ impl Kernel {
                 let threads = Some(threads).filter(|&threads| threads <= u64::from(u32::MAX))?;
                 (threads.div_ceil(u64::from(PACK_THREADS)), PACK_THREADS, 0)
             }
-            Family::Gemv => self.gemv_size(generation, n),
+            Family::Gemv => self.gemv_size(generation, n + u64::from(first % QUAD_ROWS)),
             // An expert's first row may be any of a quad.
             Family::GemvId => self.gemv_size(generation, n + u64::from(QUAD_ROWS) - 1),
             Family::Gemm => {
@@ -326,6 +332,10 @@ mod tests {
         assert_eq!(size("gemv_q4_0_m2", 2, 4097, 32), Some(([257, 1], 128)));
         assert_eq!(size("gemv_q4_0_m8", 5, 9, 32), Some(([1, 1], 256)));
         assert_eq!(size("gemv_q4_0_m4", 4, 4097, 32), Some(([129, 1], 256)));
+        let from = |first, n| {
+            kernel("gemv_q4_0_m2").size_from(first, Generation::Ampere, 2, n, 32).map(|size| size.grid[0])
+        };
+        assert_eq!([from(4, 9), from(7, 9), from(6, 2), from(7, 2)], [3, 3, 1, 2].map(Some));
         assert_eq!(size("gemv_id_q4_0", 7, 9, 32), Some(([3, 7], 32)));
         assert_eq!(size("gemv_id_q4_0", 7, 10, 32), Some(([4, 7], 32)));
         assert_eq!(size("pack_q4_0", 33, 999, 96), Some(([1, 1], 256)));

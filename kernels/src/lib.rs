@@ -38,7 +38,7 @@ pub mod arguments;
 #[cfg(target_arch = "nvptx64")]
 mod entries;
 pub mod epilogue;
-mod feed;
+pub mod feed;
 pub mod gemm;
 pub mod gemv;
 pub mod gemv_id;

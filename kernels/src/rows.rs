@@ -6,6 +6,7 @@
 //! - **Shape.** Any number of rows, in any order; k a multiple of the block.
 //! - **Barriers.** None.
 
+use crate::gemv::Part;
 use crate::gpu::global::Matrix;
 use crate::gpu::lanes::Lanes;
 use crate::gpu::thread;
@@ -31,18 +32,16 @@ pub(crate) const fn blocks(m: u32, runs: u32) -> (u32, u32) {
     (m.div_ceil(rows), runs.div_ceil(BLOCK_RUNS / rows))
 }
 
-/// Which rows of the weights.
-#[derive(Clone, Copy, Debug)]
-pub enum Which<'a> {
-    /// The consecutive ones from this on.
-    From(u32),
-    /// Those of a list. A row that does not exist is left out, and its place left as it is.
-    Listed(&'a [u32]),
-}
-
-/// Writes `m` rows of the `n` rows of `weights`, `k` long, to `out`.
+/// Writes `m` rows of `part` to `out`: its first ones, or those that `ids` names. A row that does not exist is left out,
+/// and its place left as it is.
 #[inline(always)]
-pub fn rows<F: Format>(weights: Weights<F>, which: Which<'_>, out: Matrix, m: u32, n: u32, k: u32) {
+pub fn rows<F: Format>(
+    weights: Weights<F>,
+    ids: Option<&[u32]>,
+    out: Matrix,
+    m: u32,
+    Part { first_row, n, k }: Part,
+) {
     let runs = k / RUN as u32;
     let (rows, (_, along_k)) = (block_rows(m), blocks(m, runs));
     let (block, thread) = (thread::block_idx_x(), thread::thread_idx_x());
@@ -51,14 +50,17 @@ pub fn rows<F: Format>(weights: Weights<F>, which: Which<'_>, out: Matrix, m: u3
     // A power of two: no division.
     let (row, unit) = (group * rows + unit % rows, unit >> rows.trailing_zeros());
     let run = (block - group * along_k) * (BLOCK_RUNS >> rows.trailing_zeros()) + unit;
-    let id = match which {
-        Which::From(first) => first + row,
-        Which::Listed(ids) => ids.get(row as usize).copied().unwrap_or(u32::MAX),
+    let id = match ids {
+        None => row,
+        Some(ids) => ids.get(row as usize).copied().unwrap_or(u32::MAX),
     };
     if row >= m || run >= runs || id >= n {
         return;
     }
-    let Some(block) = weights.rows::<1>(id).and_then(|row| row.block(run / F::RUNS as u32)) else { return };
+    let Some(block) = weights.rows::<1>(first_row + id).and_then(|row| row.block(run / F::RUNS as u32))
+    else {
+        return;
+    };
 
     // A selection, because an index that is not constant would put the words into local memory.
     let words = F::raw_codes(block, run as usize);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use warpdot_host::{Argument, CUdeviceptr, CUstream};
 
 use super::Product;
+use super::matrix::Step;
 use super::product::check_ids;
 use crate::matrix::expect_length;
 use crate::{Error, Experts};
@@ -59,28 +60,21 @@ impl Experts {
         let shape = self.shape(x_rows, y_rows)?;
         check_ids(ids)?;
         let up = up.map(|up| up.matrix.gpu()).transpose()?;
-        let ending = product.ending(shape.m, shape.n, up)?;
-        let size = kernel.size(shape)?;
+        let mut steps = weights.steps(up, kernel, product.ending(shape.m, shape.n)?, shape)?;
         // SAFETY: the caller's.
-        let activations = unsafe { weights.enqueue_quantize(stream, product, x) }?;
-        // Rows of weights fit: `size` has checked those of the quantization, which are all experts'.
-        let numbers = [shape.m, shape.n, shape.k, self.count(), y_rows / x_rows];
-        let [m, n, k, count, repeat] = numbers.map(|number| Argument::from(number as u32));
-        let arguments = [
-            weights.weights().into(),
-            Argument::pointer(activations),
-            Argument::pointer(ids),
-            Argument::value(&ending),
-            m,
-            n,
-            k,
-            count,
-            repeat,
-        ];
-        // SAFETY: the kernel takes these arguments, reads the weights of all experts, the activations that the
-        // quantization leaves earlier in the stream and one id for each row of Y, and accesses the elements of the
-        // tensors that the caller vouches for.
-        unsafe { kernel.launch(stream, size, &arguments) }
+        let activations = Argument::pointer(unsafe { weights.enqueue_quantize(stream, product, x) }?);
+        let ids = Argument::pointer(ids);
+        steps.try_for_each(|Step { rows, ending, size }| {
+            // Rows of weights fit: `size` has checked those of the quantization, which are all experts'.
+            let numbers = [shape.m, shape.n, shape.k, self.count(), y_rows / x_rows];
+            let [m, n, k, count, repeat] = numbers.map(|number| Argument::from(number as u32));
+            let (rows, ending) = (Argument::value(&rows), Argument::value(&ending));
+            let arguments = [rows, activations, ids, ending, m, n, k, count, repeat];
+            // SAFETY: the kernel takes these arguments, reads the weights of all experts, the activations that the
+            // quantization leaves earlier in the stream and one id for each row of Y, and accesses the elements of the
+            // tensors that the caller vouches for.
+            unsafe { kernel.launch(stream, size, &arguments) }
+        })
     }
 
     /// [`compute`](Self::compute), of which all but the tensors has been checked.

@@ -64,7 +64,8 @@ impl DeviceMatrix {
     /// G\[n, k\] and `up` is U\[n, k\], on a stream, and returns without waiting: SwiGLU with
     /// [`Activation::Silu`](crate::Activation::Silu).
     ///
-    /// As [`enqueue`](Self::enqueue), it launches two kernels, the first of which quantizes X once for both products.
+    /// As [`enqueue`](Self::enqueue), it launches two kernels, the first of which quantizes X once for both products; for
+    /// [slices](Self::slice) whose first rows are not a multiple of four apart in their matrices, three.
     /// The bits are those of two calls of `enqueue`, the first for X · Uᵀ in `f32` without an epilogue, the second
     /// with that as its [`factor`](super::Epilogue::factor).
     ///

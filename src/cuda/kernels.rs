@@ -79,10 +79,15 @@ pub(crate) struct LoadedKernel {
 }
 
 impl LoadedKernel {
-    /// The shape of a launch for a product, if there is one.
-    pub(crate) fn size(&self, Shape { m, n, k }: Shape) -> Result<Launch, Error> {
+    /// The shape of a launch for a product with the first rows of a matrix, if there is one.
+    pub(crate) fn size(&self, shape: Shape) -> Result<Launch, Error> {
+        self.size_from(0, shape)
+    }
+
+    /// The shape of a launch for a product with the rows of a matrix from `first` on, if there is one.
+    pub(crate) fn size_from(&self, first: u32, Shape { m, n, k }: Shape) -> Result<Launch, Error> {
         let size = match [m, n, k].map(u32::try_from) {
-            [Ok(m), Ok(n), Ok(k)] => self.kernel.size(self.generation, m, n, k),
+            [Ok(m), Ok(n), Ok(k)] => self.kernel.size_from(first, self.generation, m, n, k),
             _ => None,
         };
         let size = size.ok_or(Error::TooLarge { kernel: self.kernel.entry, m, n, k })?;

@@ -3,9 +3,8 @@
 use warpdot_formats::FloatType;
 use warpdot_formats::epilogue::Activation;
 use warpdot_host::CUdeviceptr;
-use warpdot_kernels::arguments::{Ending, View};
+use warpdot_kernels::arguments::{Ending, View, WeightRows};
 
-use super::CudaMatrix;
 use crate::{Error, Options};
 
 /// A row-major matrix of plain numbers in device memory: where it is and how it lies there. It owns nothing.
@@ -147,9 +146,8 @@ impl Product {
         self.x.view("x", self.x.rows, k)
     }
 
-    /// Y and the epilogue as a kernel takes them, if they suit `m` x `n` products, for which the products with `up`
-    /// are the factors if there is one.
-    pub(super) fn ending(&self, m: usize, n: usize, up: Option<&CudaMatrix>) -> Result<Ending, Error> {
+    /// Y and the epilogue as a kernel takes them, if they suit `m` x `n` products.
+    pub(super) fn ending(&self, m: usize, n: usize) -> Result<Ending, Error> {
         let operand = |what, tensor: &Option<Tensor>| match tensor {
             None => Ok(View::default()),
             Some(tensor) if tensor.rows == 1 => Ok(View { stride: 0, ..tensor.view(what, 1, n)? }),
@@ -160,7 +158,7 @@ impl Product {
             bias: operand("bias", &self.epilogue.bias)?,
             factor: operand("factor", &self.epilogue.factor)?,
             residual: operand("residual", &self.epilogue.residual)?,
-            up: up.map_or(0, |up| up.weights().as_raw()),
+            up: WeightRows::default(),
             scale: self.epilogue.scale,
             activation: self.epilogue.activation.id(),
         })

@@ -1,11 +1,10 @@
 //! Weights read and nothing done with them: how quick products with them could be at best.
 
-use warpdot_host::{Argument, CUstream, Launch};
+use warpdot_host::{Argument, Buffer, CUstream, Launch};
 use warpdot_kernels::launch::Family;
 
 use super::Workspace;
 use super::kernels::LoadedKernel;
-use super::matrix::CudaMatrix;
 use crate::device::Shape;
 use crate::{Device, DeviceMatrix, Error};
 
@@ -29,9 +28,9 @@ impl Reader {
     /// How many bytes of device memory reading a matrix needs while it runs: a word for every 2 KiB.
     ///
     /// # Errors
-    /// If the matrix is not on a GPU, or has 2^36 bytes or more.
+    /// If the matrix is not on a GPU, is a slice, or has 2^36 bytes or more.
     pub fn workspace_bytes(&self, weights: &DeviceMatrix) -> Result<usize, Error> {
-        Ok(sums_bytes(self.size(weights.gpu()?)?))
+        Ok(sums_bytes(self.size(weights.gpu()?.words(weights.rows())?)?))
     }
 
     /// Queues a kernel that reads all weights of a matrix once, as they are packed (but for up to 12 bytes at their
@@ -42,8 +41,8 @@ impl Reader {
     /// all words read.
     ///
     /// # Errors
-    /// If the matrix is not on a GPU or has 2^36 bytes or more, if the workspace is too small, or if the driver refuses
-    /// the launch. The failure of a kernel is reported by whoever waits for the stream.
+    /// If the matrix is not on a GPU, is a slice, or has 2^36 bytes or more, if the workspace is too small, or if the
+    /// driver refuses the launch. The failure of a kernel is reported by whoever waits for the stream.
     ///
     /// # Safety
     /// - `stream` is a stream of the primary context of the device that made this and that has the matrix, or null, its
@@ -56,23 +55,24 @@ impl Reader {
         weights: &DeviceMatrix,
         workspace: Workspace,
     ) -> Result<(), Error> {
-        let weights = weights.gpu()?;
-        let size = self.size(weights)?;
+        let part = weights.gpu()?;
+        let words = part.words(weights.rows())?;
+        let size = self.size(words)?;
         let sums = Argument::pointer(workspace.address(sums_bytes(size))?);
-        let pieces = Argument::from(pieces(weights) as u32); // `size` has checked that they fit
+        let pieces = Argument::from(pieces(words) as u32); // `size` has checked that they fit
         // SAFETY: the kernel takes these arguments, reads as many pieces of the weights and writes as many sums as the
         // workspace was just checked to hold.
-        unsafe { self.kernel.launch(stream, size, &[weights.weights().into(), sums, pieces]) }
+        unsafe { self.kernel.launch(stream, size, &[words.into(), sums, pieces]) }
     }
 
-    fn size(&self, weights: &CudaMatrix) -> Result<Launch, Error> {
-        self.kernel.size(Shape { m: 1, n: pieces(weights), k: 1 })
+    fn size(&self, words: &Buffer<u32>) -> Result<Launch, Error> {
+        self.kernel.size(Shape { m: 1, n: pieces(words), k: 1 })
     }
 }
 
 /// How many whole pieces of 16 bytes there are.
-fn pieces(weights: &CudaMatrix) -> usize {
-    weights.weights().len() / 4
+fn pieces(words: &Buffer<u32>) -> usize {
+    words.len() / 4
 }
 
 /// A word for each warp.

@@ -4,18 +4,10 @@ use warpdot_host::{Argument, CUdeviceptr, CUstream};
 use warpdot_kernels::arguments::View;
 
 use super::Tensor;
-use super::matrix::CudaMatrix;
+use super::matrix::CudaPart;
 use super::product::check_ids;
 use crate::device::Shape;
 use crate::{DeviceMatrix, Error};
-
-/// Which rows of a matrix.
-pub(super) enum Which {
-    /// The consecutive ones from this on.
-    From(usize),
-    /// Those whose numbers are here, as `u32`.
-    Listed(CUdeviceptr),
-}
 
 impl DeviceMatrix {
     /// Queues the rows of W\[n, k\] from `first` on, as many as `out` has, as numbers of the type of `out`\[rows,
@@ -41,13 +33,14 @@ impl DeviceMatrix {
         first: usize,
         out: &Tensor,
     ) -> Result<(), Error> {
-        let (weights, n) = (self.gpu()?, self.rows());
+        let n = self.rows();
         match first.checked_add(out.rows) {
             Some(end) if end <= n => {}
             _ => return Err(Error::NoSuchRow { row: first.saturating_add(out.rows.max(1) - 1), rows: n }),
         }
+        let weights = self.gpu_from(first)?;
         // SAFETY: the caller's.
-        unsafe { weights.enqueue_rows(stream, Which::From(first), out, (n, self.columns())) }
+        unsafe { weights.enqueue_rows(stream, None, out, (n - first, self.columns())) }
     }
 
     /// Queues rows of W\[n, k\] that a list on the device names, such as embeddings, as numbers of the type of
@@ -69,19 +62,19 @@ impl DeviceMatrix {
         let weights = self.gpu()?;
         check_ids(ids)?;
         // SAFETY: the caller's.
-        unsafe { weights.enqueue_rows(stream, Which::Listed(ids), out, (self.rows(), self.columns())) }
+        unsafe { weights.enqueue_rows(stream, Some(ids), out, (self.rows(), self.columns())) }
     }
 }
 
-impl CudaMatrix {
-    /// Queues rows of the n x k weights.
+impl CudaPart<'_> {
+    /// Queues some of the n rows of k weights, the first ones or those of a list.
     ///
     /// # Safety
-    /// As for [`DeviceMatrix::enqueue_rows`]. The weights are n x k.
+    /// As for [`DeviceMatrix::enqueue_rows`]. There are n rows of k weights, without a list as many as `out` has.
     pub(super) unsafe fn enqueue_rows(
-        &self,
+        self,
         stream: CUstream,
-        which: Which,
+        ids: Option<CUdeviceptr>,
         out: &Tensor,
         (n, k): (usize, usize),
     ) -> Result<(), Error> {
@@ -92,14 +85,12 @@ impl CudaMatrix {
         }
         let kernel = self.rows_kernel();
         let size = kernel.size(Shape { m, n, k })?;
-        let (ids, first) = match which {
-            Which::From(first) => (0, first),
-            Which::Listed(ids) => (ids, 0),
-        };
-        let [first, m, n, k] = [first, m, n, k].map(|size| Argument::from(size as u32)); // `size` has checked those of n
-        let (weights, ids) = (self.weights().into(), Argument::pointer(ids));
+        let [m, n, k] = [m, n, k].map(|size| Argument::from(size as u32)); // `size` has checked that they fit
+        let (rows, ids) = (self.rows(), Argument::pointer(ids.unwrap_or(0)));
         // SAFETY: the kernel takes these arguments, reads n x k weights and, where there is a list, m ids, skips rows
         // that there are not, and writes the m x k numbers that the caller vouches for.
-        unsafe { kernel.launch(stream, size, &[weights, ids, Argument::value(&view), first, m, n, k]) }
+        unsafe {
+            kernel.launch(stream, size, &[Argument::value(&rows), ids, Argument::value(&view), m, n, k])
+        }
     }
 }

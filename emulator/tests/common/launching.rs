@@ -19,8 +19,13 @@ pub(crate) fn function(module: &Module, kernel: &Kernel, arch: &str) -> Function
 
 /// Its launch for these sizes, m, n and k, if there is one.
 pub(crate) fn launch(kernel: &Kernel, arch: &str, sizes: [usize; 3]) -> Option<Launch> {
-    let [m, n, k] = sizes.map(|size| size as u32);
-    let size = kernel.size(generation(arch), m, n, k)?;
+    launch_from(0, kernel, arch, sizes)
+}
+
+/// The same for rows of weights from `first` on.
+pub(crate) fn launch_from(first: usize, kernel: &Kernel, arch: &str, sizes: [usize; 3]) -> Option<Launch> {
+    let [first, m, n, k] = [first, sizes[0], sizes[1], sizes[2]].map(|size| size as u32);
+    let size = kernel.size_from(first, generation(arch), m, n, k)?;
     let [x, y] = size.grid;
     Some(Launch { grid: [x, y, 1], block: [size.block, 1, 1], shared_bytes: size.shared_bytes })
 }

@@ -3,6 +3,7 @@
 use core::marker::PhantomData;
 
 use super::lanes::Lanes;
+use crate::arguments::WeightRows;
 use crate::packed::{Packing, Place};
 use warpdot_formats::{Blocks, Format};
 
@@ -16,14 +17,18 @@ pub struct Weights<F> {
 }
 
 impl<F: Format> Weights<F> {
-    /// The matrix of `n` rows of `k` weights that starts at `start`.
+    /// The whole matrix that `rows` belong to, of rows of `k` weights.
     ///
     /// # Safety
-    /// `start` is aligned to 16 bytes and valid for reads of both planes of the [`Packing`], all of them
+    /// Its address is a multiple of 16 and valid for reads of both planes of the [`Packing`], all of them
     /// initialized, and nothing writes them while the kernel runs.
     #[inline(always)]
-    pub unsafe fn new(start: *const u32, n: u32, k: u32) -> Self {
-        Self { start, packing: Packing::new::<F>(n, k), format: PhantomData }
+    pub unsafe fn new(rows: WeightRows, k: u32) -> Self {
+        Self {
+            start: rows.address as *const u32,
+            packing: Packing::new::<F>(rows.of, k),
+            format: PhantomData,
+        }
     }
 
     /// The rows from `first` on, 1 or 4 of them; four only from a multiple of 4 on. `None` past the end.
