@@ -329,7 +329,7 @@ mod tests {
         };
         assert_eq!(size("gemv_q4_0_m2", 2, 9, 32), Some(([3, 1], 32)));
         assert_eq!(size("gemv_q4_0_m2", 2, 1021, 32), Some(([128, 1], 64)));
-        assert_eq!(size("gemv_q4_0_m2", 2, 4097, 32), Some(([257, 1], 128)));
+        assert_eq!(size("gemv_q4_0_m2", 2, 4097, 32), Some(([129, 1], 256)));
         assert_eq!(size("gemv_q4_0_m8", 5, 9, 32), Some(([1, 1], 256)));
         assert_eq!(size("gemv_q4_0_m4", 4, 4097, 32), Some(([129, 1], 256)));
         let from = |first, n| {
