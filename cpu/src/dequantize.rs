@@ -175,15 +175,20 @@ fn dequantize_octet<I: Simd, F: Format, T: Float>(
     let Scales { scale, offset } = unpacked.scales;
     let scales = [isa.lanes(scale[0]), isa.lanes(scale[1])];
     let offsets = [isa.lanes(offset[0]), isa.lanes(offset[1])];
-    for (run, out) in out.as_chunks_mut::<RUN>().0.iter_mut().enumerate() {
-        let numbers = isa.numbers::<F>(&unpacked.codes, run);
-        for (half, out) in out.as_chunks_mut::<HALF>().0.iter_mut().enumerate() {
-            let group = half * HALF / F::GROUP;
-            let mut weights = isa.scaled(numbers[half], scales[group][run]);
-            if F::HAS_OFFSET {
-                weights = isa.raised(weights, offsets[group][run]);
+    // By pairs, as some instruction sets have the codes of two runs in a vector.
+    for (pair, out) in out.as_chunks_mut::<{ 2 * RUN }>().0.iter_mut().enumerate() {
+        let (first, second) = out.split_at_mut(RUN);
+        for (odd, out) in [first, second].into_iter().enumerate() {
+            let run = 2 * pair + odd;
+            let numbers = isa.numbers::<F>(&unpacked.codes, run);
+            for (half, out) in out.as_chunks_mut::<HALF>().0.iter_mut().enumerate() {
+                let group = half * HALF / F::GROUP;
+                let mut weights = isa.scaled(numbers[half], scales[group][run]);
+                if F::HAS_OFFSET {
+                    weights = isa.raised(weights, offsets[group][run]);
+                }
+                stores.put(weights, out);
             }
-            stores.put(weights, out);
         }
     }
 }

@@ -189,6 +189,25 @@ impl Wide for Avx2 {
     }
 
     #[inline(always)]
+    fn widen(self, bytes: __m256i) -> Self::Bytes {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let halves = [_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes)];
+            [_mm256_cvtepu8_epi16(halves[0]), _mm256_cvtepu8_epi16(halves[1])]
+        }
+    }
+
+    #[inline(always)]
+    fn half_words(self, words: Self::Bytes) -> [u16; 32] {
+        let mut halves = [[0u16; 16]; 2];
+        for (half, words) in halves.iter_mut().zip(words) {
+            // SAFETY: `self` proves AVX; `half` is 32 writable bytes.
+            unsafe { _mm256_storeu_si256(half.as_mut_ptr().cast(), words) };
+        }
+        bytemuck::cast(halves)
+    }
+
+    #[inline(always)]
     fn twice(self, first: __m128i, second: __m128i) -> Self::Bytes {
         // SAFETY: `self` proves AVX2.
         unsafe { [_mm256_broadcastsi128_si256(first), _mm256_broadcastsi128_si256(second)] }

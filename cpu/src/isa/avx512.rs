@@ -6,8 +6,9 @@ use std::arch::x86_64::*;
 
 use warpdot_formats::Format;
 
+use super::simd::each;
 use super::stream::Line;
-use super::x86::{PAIRS, Wide, unpack, zero_point};
+use super::x86::{Eights, Fours, PAIRS, Wide, each_point_of_eight, unpack, zero_point};
 use super::{Avx2, HALF, OCTET, Simd, Streaming, Unpacked, Vectorize};
 
 /// The CPU has AVX-512 F, BW, VL and VNNI, beside what [`Avx2`] stands for.
@@ -30,6 +31,35 @@ impl Avx512Vnni {
 impl From<Avx512Vnni> for Avx2 {
     fn from(isa: Avx512Vnni) -> Self {
         isa.avx2
+    }
+}
+
+/// The entries of a table at half-words modulo its length: quicker than one by one, or gathered from memory.
+///
+/// # Safety
+/// The CPU has AVX-512 BW.
+#[inline(always)]
+pub(super) unsafe fn look_up_16<const N: usize>(table: &'static [u16; N], indices: __m512i) -> __m512i {
+    /// Entries that an instruction chooses from, by the lowest bits of the index.
+    const ENTRIES: usize = 64;
+    const MOST: usize = 2048;
+    const { assert!(N.is_power_of_two() && N >= ENTRIES && N <= MOST) };
+    // SAFETY: the caller's; the loads are of 64 readable bytes each.
+    unsafe {
+        let mut found = [indices; MOST / ENTRIES];
+        for (found, entries) in found.iter_mut().zip(table.as_chunks::<ENTRIES>().0) {
+            let load = |first: usize| _mm512_loadu_si512(entries[first..].as_ptr().cast());
+            *found = _mm512_permutex2var_epi16(load(0), indices, load(ENTRIES / 2));
+        }
+        let mut choices = N / ENTRIES;
+        while choices > 1 {
+            let odd = _mm512_test_epi16_mask(indices, _mm512_set1_epi16((N / choices) as i16));
+            choices /= 2;
+            for i in 0..choices {
+                found[i] = _mm512_mask_blend_epi16(odd, found[2 * i], found[2 * i + 1]);
+            }
+        }
+        found[0]
     }
 }
 
@@ -188,6 +218,80 @@ impl Wide for Avx512Vnni {
     fn join(self, first: __m256i, second: __m256i) -> Self::Bytes {
         // SAFETY: `self` proves AVX-512 F.
         unsafe { _mm512_inserti64x4::<1>(_mm512_castsi256_si512(first), second) }
+    }
+
+    #[inline(always)]
+    fn widen(self, bytes: __m256i) -> Self::Bytes {
+        // SAFETY: `self` proves AVX-512 BW.
+        unsafe { _mm512_cvtepu8_epi16(bytes) }
+    }
+
+    #[inline(always)]
+    fn half_words(self, words: Self::Bytes) -> [u16; 32] {
+        let mut halves = [0u16; 32];
+        // SAFETY: `self` proves AVX-512 F; `halves` are 64 writable bytes.
+        unsafe { _mm512_storeu_si512(halves.as_mut_ptr().cast(), words) };
+        halves
+    }
+
+    #[inline(always)]
+    fn points_of_eight<const N: usize>(
+        self,
+        book: &'static Eights<N>,
+        indices: Self::Bytes,
+    ) -> [Self::Bytes; PAIRS] {
+        if N > 512 {
+            return each_point_of_eight(self, book, indices);
+        }
+        // SAFETY: `self` proves AVX-512 F and BW.
+        unsafe {
+            let levels = look_up_16(book.levels, indices);
+            let pairs = [
+                _mm512_castsi512_si128(levels),
+                _mm512_extracti32x4_epi32::<1>(levels),
+                _mm512_extracti32x4_epi32::<2>(levels),
+                _mm512_extracti32x4_epi32::<3>(levels),
+            ];
+            each(
+                #[inline(always)]
+                |pair| {
+                    // Four levels of two bits in each word, then one in each byte.
+                    let levels = _mm512_cvtepu8_epi32(pairs[pair]);
+                    let levels = _mm512_or_si512(levels, _mm512_slli_epi32::<12>(levels));
+                    let levels = _mm512_or_si512(levels, _mm512_slli_epi32::<6>(levels));
+                    self.look_up(&book.values, self.and(levels, self.splat_8(3)))
+                },
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn points_of_four<const N: usize>(
+        self,
+        book: &'static Fours<N>,
+        indices: [Self::Bytes; 2],
+    ) -> [Self::Bytes; PAIRS] {
+        let levels: [__m512i; 2] = each(
+            #[inline(always)]
+            // SAFETY: `self` proves AVX-512 BW.
+            |half| unsafe { look_up_16(book.levels, indices[half]) },
+        );
+        each(
+            #[inline(always)]
+            |pair| {
+                // SAFETY: `self` proves AVX-512 F and BW.
+                unsafe {
+                    let levels = match pair % 2 {
+                        0 => _mm512_castsi512_si256(levels[pair / 2]),
+                        _ => _mm512_extracti64x4_epi64::<1>(levels[pair / 2]),
+                    };
+                    // Two levels of four bits in each half-word, then one in each byte.
+                    let levels = self.widen(levels);
+                    let levels = _mm512_or_si512(levels, _mm512_slli_epi16::<4>(levels));
+                    self.look_up(&book.values, self.and(levels, self.splat_8(0x0f)))
+                }
+            },
+        )
     }
 
     #[inline(always)]

@@ -4,6 +4,7 @@ use warpdot_formats::Word;
 
 use super::{Lanes, Quantizing, ROWS, RowWords};
 use crate::isa::Avx512Vnni;
+use crate::isa::avx512::look_up_16;
 
 // SAFETY, for all blocks of this file: the token, without which there is no vector, proves AVX-512 F, BW, VL and VNNI,
 // and references are to as many bytes as are loaded or stored.
@@ -72,33 +73,6 @@ impl Numbers {
 
 operators!(Words, Numbers);
 
-impl Words {
-    /// [`Word::look_up`] in a table of 256 or 512 entries: quicker than gathering them from memory.
-    #[inline(always)]
-    fn look_up_by_permutations<const N: usize>(self, table: &'static [u16; N]) -> Self {
-        /// Entries that an instruction chooses from, by the lowest bits of the index.
-        const ENTRIES: usize = 64;
-        // SAFETY: see above.
-        unsafe {
-            let mut found = [self.0; 512 / ENTRIES];
-            for (found, entries) in found.iter_mut().zip(table.as_chunks::<ENTRIES>().0) {
-                let load = |first: usize| _mm512_loadu_si512(entries[first..].as_ptr().cast());
-                *found = _mm512_permutex2var_epi16(load(0), self.0, load(ENTRIES / 2));
-            }
-            let mut choices = N / ENTRIES;
-            while choices > 1 {
-                let bit = Self::splat((N / choices) as u32);
-                choices /= 2;
-                let odd = _mm512_test_epi32_mask(self.0, bit.0);
-                for i in 0..choices {
-                    found[i] = _mm512_mask_blend_epi32(odd, found[2 * i], found[2 * i + 1]);
-                }
-            }
-            Self(found[0]) & 0xffff
-        }
-    }
-}
-
 impl Word for Words {
     type Number = Numbers;
 
@@ -131,7 +105,8 @@ impl Word for Words {
     fn look_up<const N: usize>(self, table: &'static [u16; N]) -> Self {
         const { assert!(N.is_power_of_two() && N >= 2) };
         if N == 256 || N == 512 {
-            return self.look_up_by_permutations(table);
+            // SAFETY: see above.
+            return Self(unsafe { look_up_16(table, self.0) }) & 0xffff;
         }
         if let Some(table) = table.first_chunk::<64>()
             && N == 64

@@ -20,6 +20,7 @@ use warpdot_formats::{
 
 use super::simd::each;
 use super::{Avx2, OCTET, Scales, Simd, Unpacked, run_of};
+pub(super) use points::{Eights, Fours, each_point_of_eight};
 
 /// Pairs of runs in an octet.
 pub(super) const PAIRS: usize = OCTET / 2;
@@ -49,6 +50,12 @@ pub(super) trait Wide: Simd<F32 = __m256> {
 
     /// Two halves.
     fn join(self, first: __m256i, second: __m256i) -> Self::Bytes;
+
+    /// Bytes as half-words.
+    fn widen(self, bytes: __m256i) -> Self::Bytes;
+
+    /// The half-words one by one.
+    fn half_words(self, words: Self::Bytes) -> [u16; 32];
 
     /// Each quarter twice.
     fn twice(self, first: __m128i, second: __m128i) -> Self::Bytes;
@@ -91,6 +98,26 @@ pub(super) trait Wide: Simd<F32 = __m256> {
 
     /// The entries of `table` for indices below 16.
     fn look_up(self, table: &[i8; 16], indices: Self::Bytes) -> Self::Bytes;
+
+    /// The points of an octet's indices, half-words that are taken modulo the codebook's length.
+    #[inline(always)]
+    fn points_of_eight<const N: usize>(
+        self,
+        book: &'static Eights<N>,
+        indices: Self::Bytes,
+    ) -> [Self::Bytes; PAIRS] {
+        points::each_point_of_eight(self, book, indices)
+    }
+
+    /// The points of an octet's indices, half-words that are taken modulo the codebook's length.
+    #[inline(always)]
+    fn points_of_four<const N: usize>(
+        self,
+        book: &'static Fours<N>,
+        indices: [Self::Bytes; 2],
+    ) -> [Self::Bytes; PAIRS] {
+        points::each_point_of_four(self, book, indices)
+    }
 
     /// Adds `value` to the bytes whose bit is set.
     fn add_where(self, bits: u64, a: Self::Bytes, value: u8) -> Self::Bytes;
