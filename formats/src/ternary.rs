@@ -63,9 +63,20 @@ impl Format for Q1_0 {
                 count[lane] += importance.of(16 * first + lane);
             }
         }
-        let mean = total.iter().sum::<f32>() / count.iter().sum::<f32>();
+        let mean = sum_of_lanes(total) / sum_of_lanes(count);
         Self { scale: F16::from_f32(mean), positive: halves(|i| bits(&positive, 0, i)) }
     }
+}
+
+/// The sum, in the order in which sixteen sums in vectors are added at once.
+#[inline(always)]
+fn sum_of_lanes(lanes: [f32; 16]) -> f32 {
+    let mut eight = [0.0; 8];
+    for (i, sum) in eight.iter_mut().enumerate() {
+        *sum = lanes[i] + lanes[i + 8];
+    }
+    let [a, b, c, d, e, f, g, h] = eight;
+    ((a + c) + (b + d)) + ((e + g) + (f + h))
 }
 
 /// 2 bits a weight: `scale * (code - 1)`. 64 weights, 18 bytes.

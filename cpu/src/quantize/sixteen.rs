@@ -1,7 +1,7 @@
 //! Quantizers without a search, sixteen blocks at a time.
 //!
-//! What decides a block's scale, an extreme of its weights, is looked for along vectors of weights; only the last step
-//! goes across lanes, for all blocks at once, and leaves a block in each lane. There scales and their inverses are
+//! What decides a block's scale, such as an extreme of its weights, is looked for along vectors of weights; only the last
+//! step goes across lanes, for all blocks at once, and leaves a block in each lane. There scales and their inverses are
 //! computed for sixteen blocks as for one. Codes are along the blocks again.
 
 use warpdot_formats::Format;
@@ -35,10 +35,16 @@ pub(super) trait Rule {
     /// What sixteen blocks hold beside codes.
     type Headers;
 
-    /// An integer for each weight; the greatest of a block decides.
+    /// Something of each weight; what [`join`](Self::join) makes of a block's decides.
     fn keys<I: Quantizing>(isa: I, weights: I::Numbers) -> I::Words;
 
-    /// What follows from the greatest keys of blocks, and the least.
+    /// The greater keys, or what else of two is to decide.
+    #[inline(always)]
+    fn join<I: Quantizing>(isa: I, a: I::Words, b: I::Words) -> I::Words {
+        isa.greater(a, b)
+    }
+
+    /// What follows from the joined keys of blocks, and the least.
     fn derive<I: Quantizing>(
         isa: I,
         greatest: I::Words,
@@ -85,7 +91,7 @@ pub(super) fn quantize_sixteen<I: Quantizing, F: Unsearched>(
         (greatest[block], least[block]) = (first, first);
         for weights in &weights[1..] {
             let keys = F::Rule::keys(isa, isa.load_numbers(weights));
-            greatest[block] = isa.greater(greatest[block], keys);
+            greatest[block] = F::Rule::join(isa, greatest[block], keys);
             if F::Rule::RANGE {
                 least[block] = isa.lesser(least[block], keys);
             }
@@ -94,7 +100,7 @@ pub(super) fn quantize_sixteen<I: Quantizing, F: Unsearched>(
     let greatest = isa.across(
         greatest,
         #[inline(always)]
-        |a, b| isa.greater(a, b),
+        |a, b| F::Rule::join(isa, a, b),
     );
     if F::Rule::RANGE {
         least[0] = isa.across(

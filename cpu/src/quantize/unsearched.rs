@@ -1,7 +1,9 @@
 //! What formats without a search do not have in common.
 
 use bytemuck::{cast, cast_slice, cast_slice_mut};
-use warpdot_formats::{F16, Format, GgmlType, Mxfp4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, RUN, Tq1_0, Tq2_0, Word};
+use warpdot_formats::{
+    F16, Format, GgmlType, Mxfp4, Q1_0, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, RUN, Tq1_0, Tq2_0, Word,
+};
 
 use super::sixteen::{Derived, HeadersOf, LANES, Rule, SIXTEEN, Unsearched, Weights, quantize_sixteen};
 use crate::isa::{Line, Quantizing, Simd, Streaming, each};
@@ -241,6 +243,42 @@ impl Rule for Float4 {
     }
 }
 
+/// Signs: the mean magnitude is the scale.
+pub(super) struct Signs;
+
+impl Rule for Signs {
+    const RANGE: bool = false;
+    type Headers = [F16; SIXTEEN];
+
+    #[inline(always)]
+    fn keys<I: Quantizing>(isa: I, weights: I::Numbers) -> I::Words {
+        isa.bits(weights) & MAGNITUDE
+    }
+
+    #[inline(always)]
+    fn join<I: Quantizing>(isa: I, a: I::Words, b: I::Words) -> I::Words {
+        isa.bits(isa.sum(a.to_bits_of_number(), b.to_bits_of_number()))
+    }
+
+    #[inline(always)]
+    fn derive<I: Quantizing>(
+        isa: I,
+        total: I::Words,
+        _least: I::Words,
+        _weights: &Weights,
+    ) -> Derived<I, Self::Headers> {
+        let scale = isa.quotient(total.to_bits_of_number(), isa.numbers(Q1_0::WEIGHTS as f32));
+        Derived { headers: halves(isa, scale), parameters: [scale, scale], doubtful: not_finite(isa, total) }
+    }
+
+    /// 1 for zero and above.
+    #[inline(always)]
+    fn codes<I: Quantizing>(isa: I, weights: I::Numbers, _: [I::Numbers; 2]) -> I::Words {
+        let (zero, one) = (isa.integers(0), isa.integers(1));
+        isa.select(isa.bits(weights), isa.integers(SIGN.cast_signed()), zero, one)
+    }
+}
+
 #[inline(always)]
 fn nibbles<I: Quantizing>(isa: I, low: I::Words, high: I::Words) -> [u8; LANES] {
     isa.bytes(low | high << 4)
@@ -387,5 +425,8 @@ unsearched! {
             isa.bytes(a + (b << 2) + (c << 4) + (d << 6) + 0x55)
         });
         Self { pairs: cast(pairs), scale: scales[i] }
+    };
+    Q1_0 by Signs: |isa, scales, i, codes| {
+        Self { scale: scales[i], positive: each(#[inline(always)] |vector| isa.non_zero(codes(vector))) }
     };
 }

@@ -292,28 +292,30 @@ impl Quantizing for Avx512Vnni {
     fn across(self, vectors: [Words; ROWS], join: impl Fn(Words, Words) -> Words) -> Words {
         // SAFETY: see above.
         unsafe {
-            let mut twos = [vectors[0]; 8];
+            // The halves of vectors i and i + 8 first.
+            let mut ones = [vectors[0]; 8];
+            for (i, one) in ones.iter_mut().enumerate() {
+                let (a, b) = (vectors[i].0, vectors[i + 8].0);
+                let low = _mm512_inserti64x4::<1>(a, _mm512_castsi512_si256(b));
+                let high = _mm512_shuffle_i64x2::<0b11_10_11_10>(a, b);
+                *one = join(Words(low), Words(high));
+            }
+            let mut twos = [ones[0]; 4];
             for (i, two) in twos.iter_mut().enumerate() {
-                let (a, b) = (vectors[2 * i].0, vectors[2 * i + 1].0);
+                let (a, b) = (ones[2 * i].0, ones[2 * i + 1].0);
                 *two = join(Words(_mm512_unpacklo_epi32(a, b)), Words(_mm512_unpackhi_epi32(a, b)));
             }
-            let mut fours = [twos[0]; 4];
+            let mut fours = [twos[0]; 2];
             for (i, four) in fours.iter_mut().enumerate() {
                 let (a, b) = (twos[2 * i].0, twos[2 * i + 1].0);
                 *four = join(Words(_mm512_unpacklo_epi64(a, b)), Words(_mm512_unpackhi_epi64(a, b)));
             }
-            // Each quarter of these vectors has something of four blocks.
-            let mut eights = [fours[0]; 2];
-            for (i, eight) in eights.iter_mut().enumerate() {
-                let (a, b) = (fours[2 * i].0, fours[2 * i + 1].0);
-                let even = _mm512_shuffle_i32x4::<0b10_00_10_00>(a, b);
-                let odd = _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b);
-                *eight = join(Words(even), Words(odd));
-            }
-            let (a, b) = (eights[0].0, eights[1].0);
-            let even = _mm512_shuffle_i32x4::<0b10_00_10_00>(a, b);
-            let odd = _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b);
-            join(Words(even), Words(odd))
+            // Quarters: blocks 0 to 3 twice, then 8 to 11; and 4 to 7, then 12 to 15.
+            let (a, b) = (fours[0].0, fours[1].0);
+            let even = _mm512_shuffle_i64x2::<0b10_00_10_00>(a, b);
+            let odd = _mm512_shuffle_i64x2::<0b11_01_11_01>(a, b);
+            let order = _mm512_setr_epi64(0, 1, 4, 5, 2, 3, 6, 7);
+            Words(_mm512_permutexvar_epi64(order, join(Words(even), Words(odd)).0))
         }
     }
 

@@ -25,7 +25,7 @@ pub(crate) trait Quantizing: Lanes {
     /// A bit for each lane that is not 0.
     fn non_zero(self, words: Self::Words) -> u16;
 
-    /// In each lane i what `join`, associative and commutative, makes of all lanes of vector i.
+    /// In each lane i what `join`, commutative, makes of all lanes of vector i: of those 8 apart, then 2, then 1, then 4.
     fn across(
         self,
         vectors: [Self::Words; ROWS],
