@@ -64,7 +64,9 @@ const fn in_512_bits(ty: GgmlType, weighted: bool) -> bool {
     use GgmlType::*;
     match ty {
         Q4_0 | Q4_1 | Q5_0 | Q5_1 => !weighted, // with importance they are searched
-        Q8_0 | Tq1_0 | Tq2_0 | Q1_0 | Mxfp4 | Nvfp4 | Q2K | Iq1S | Iq1M | Iq2Xs | Iq2S => true,
+        Iq3S | Iq3Xxs | Q8_0 | Tq1_0 | Tq2_0 | Q1_0 | Mxfp4 | Nvfp4 | Q2K | Iq1S | Iq1M | Iq2Xs | Iq2S => {
+            true
+        }
         _ => false,
     }
 }

@@ -56,16 +56,19 @@ impl<const T: usize, const L: usize> Trials<T, L> {
         (best, most)
     }
 
-    /// What codes of the best trial gain at `scale`, and how they fit.
+    /// What codes of the best trial gain at each of `scales`, and how they fit.
     #[inline(always)]
-    fn at(&self, scale: Lanes<L>) -> (Lanes<L>, Fits<L>) {
-        let (mut most, mut best) = (Lanes::splat(f32::NEG_INFINITY), Fits::ZERO);
-        for &fits in &self.0 {
-            let gain = fits.gain(scale);
-            best = best.or_where(gain, most, fits);
-            most = gain.max(most);
+    fn at<const N: usize>(&self, scales: [Lanes<L>; N]) -> [(Lanes<L>, Fits<L>); N] {
+        let mut best = [(Lanes::splat(f32::NEG_INFINITY), Fits::ZERO); N];
+        for fits in &self.0 {
+            // Several scales at once, so that none waits for the comparison before.
+            for (scale, (most, best)) in scales.iter().zip(&mut best) {
+                let gain = fits.gain(*scale);
+                *best = best.or_where(gain, *most, *fits);
+                *most = gain.max(*most);
+            }
         }
-        (most, best)
+        best
     }
 }
 
@@ -150,10 +153,13 @@ impl<const L: usize> Scales<L> {
         let nearest = bounded((ideal * inverse - multiples.first / multiples.step).round());
         let (mut levels, mut most) = (nearest, Lanes::splat(f32::NEG_INFINITY));
         let mut chosen = Fits::ZERO;
-        for step in [-1.0, 0.0, 1.0] {
-            let level = bounded(nearest + step);
+        let tried = [bounded(nearest + -1.0), nearest, bounded(nearest + 1.0)];
+        let mut scales = tried;
+        for level in &mut scales {
+            *level = (*level * multiples.step + multiples.first) * unit;
+        }
+        for (level, (gain, fits)) in tried.into_iter().zip(trials.at(scales)) {
             let multiple = level * multiples.step + multiples.first;
-            let (gain, fits) = trials.at(multiple * unit);
             let scaled =
                 Fits { products: fits.products * multiple, squares: fits.squares * multiple * multiple };
             levels = Lanes::select(gain, most, level, levels);

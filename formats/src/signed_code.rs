@@ -9,7 +9,10 @@ use crate::scales::{Multiples, Scales, Trials};
 use crate::vector_code::{Classes, LANES, Unit, fold, repeat, vector_at};
 
 /// Trial scales, relative to the one at which the largest coordinate reaches the largest weight.
-const TRIALS: [f32; 21] = geometric(0.22, 1.11);
+const TRIALS: [f32; 20] = geometric(0.22, 1.116);
+
+/// Scales that are tried side by side.
+const AT_ONCE: usize = 2;
 
 /// Eight weights.
 const OCTETS: usize = SUPER_BLOCK / 8;
@@ -49,16 +52,15 @@ impl<const GROUPS: usize, const VECTORS: usize> SignedSuperBlock<GROUPS, VECTORS
             magnitudes[i] = weights[i].abs();
             signs[i / 8] |= u8::from(weights[i] < 0.0) << (i % 8);
         }
-        // Whether the octets of vectors have an odd number of minus signs.
-        let mut odd = [Lanes::ZERO; UNITS];
-        for (unit, odd) in odd.iter_mut().enumerate() {
+        let mut units = [(Unit::<I, DIMENSION>::EMPTY, Lanes::ZERO); UNITS];
+        for (u, (unit, odd)) in units.iter_mut().enumerate() {
+            *unit = Unit::new::<GROUPS>(&magnitudes, importance, u);
             for lane in 0..LANES {
-                let octet = vector_at::<GROUPS>(VECTORS, unit, lane) * DIMENSION / 8;
+                let octet = vector_at::<GROUPS>(VECTORS, u, lane) * DIMENSION / 8;
                 odd.0[lane] = (signs[octet].count_ones() % 2) as f32;
             }
         }
 
-        let mut vectors = Vectors { plain: [Classes::EMPTY; UNITS], flipped: [Classes::EMPTY; UNITS], odd };
         let (mut largest, mut mean) = (Lanes::<GROUPS>::ZERO, Lanes::<GROUPS>::ZERO);
         for group in 0..GROUPS {
             let (mut total, mut count) = (0.0, 0.0);
@@ -69,26 +71,42 @@ impl<const GROUPS: usize, const VECTORS: usize> SignedSuperBlock<GROUPS, VECTORS
             }
             mean.0[group] = total / count;
         }
-        vectors.search::<EVEN, GROUPS, I, _, _, _>(
-            codebook,
-            &magnitudes,
-            importance,
-            mean * (1.0 / codebook.mean),
-        );
-        let unit = largest * (1.0 / codebook.largest());
-        let trials = Trials::<{ TRIALS.len() }, GROUPS>::new(
-            #[inline(always)]
-            |trial| vectors.fit::<EVEN, GROUPS, I, _, _, _>(codebook, unit * TRIALS[trial]),
-        );
-        let scales = Scales::search(multiples, &trials);
-
-        if !I::EQUAL {
-            vectors.search::<EVEN, GROUPS, I, _, _, _>(codebook, &magnitudes, importance, scales.scales);
+        let reference = mean * (1.0 / codebook.mean);
+        let mut tried = [largest * (1.0 / codebook.largest()); TRIALS.len()];
+        for (scale, trial) in tried.iter_mut().zip(TRIALS) {
+            *scale = *scale * trial;
         }
+
+        let mut fits = [Fits::ZERO; TRIALS.len()];
+        let mut chosen = [(Lanes::ZERO, Lanes::ZERO); UNITS];
+        let scales = if I::EQUAL {
+            let mut vectors = [Vectors::EMPTY; UNITS];
+            for (vectors, (unit, odd)) in vectors.iter_mut().zip(&units) {
+                vectors.search::<EVEN, GROUPS, I, _, _, _>(codebook, unit, *odd, reference);
+                vectors.fit::<EVEN, GROUPS, I, _, _, _>(codebook, *odd, &tried, &mut fits);
+            }
+            let scales = Scales::search(multiples, &trials(&fits));
+            for ((chosen, vectors), (_, odd)) in chosen.iter_mut().zip(&vectors).zip(&units) {
+                *chosen = vectors.points::<EVEN, GROUPS, I, _, _, _>(codebook, *odd, scales.scales);
+            }
+            scales
+        } else {
+            // The points depend on the scales.
+            let mut vectors = Vectors::EMPTY;
+            for (unit, odd) in &units {
+                vectors.search::<EVEN, GROUPS, I, _, _, _>(codebook, unit, *odd, reference);
+                vectors.fit::<EVEN, GROUPS, I, _, _, _>(codebook, *odd, &tried, &mut fits);
+            }
+            let scales = Scales::search(multiples, &trials(&fits));
+            for (chosen, (unit, odd)) in chosen.iter_mut().zip(&units) {
+                vectors.search::<EVEN, GROUPS, I, _, _, _>(codebook, unit, *odd, scales.scales);
+                *chosen = vectors.points::<EVEN, GROUPS, I, _, _, _>(codebook, *odd, scales.scales);
+            }
+            scales
+        };
+
         let mut points = [0; VECTORS];
-        for unit in 0..UNITS {
-            let (_, places, flipped) =
-                vectors.choose::<EVEN, GROUPS, I, _, _, _>(codebook, unit, repeat(scales.scales));
+        for (unit, (places, flipped)) in chosen.iter().enumerate() {
             for lane in 0..LANES {
                 let vector = vector_at::<GROUPS>(VECTORS, unit, lane);
                 let place = places.0[lane] as usize;
@@ -118,17 +136,29 @@ impl<const GROUPS: usize, const VECTORS: usize> SignedSuperBlock<GROUPS, VECTORS
     }
 }
 
-/// The vectors of a super-block.
-struct Vectors<const UNITS: usize, const CLASSES: usize> {
-    /// Where vectors are octets and signs are even, those of odd ones have a sign flipped.
-    plain: [Classes<CLASSES>; UNITS],
-    /// With a sign flipped, where an octet has two vectors.
-    flipped: [Classes<CLASSES>; UNITS],
-    /// 1 for vectors in octets with an odd number of minus signs.
-    odd: [Lanes<LANES>; UNITS],
+/// The trials of groups whose vectors fit so.
+#[inline(always)]
+fn trials<const GROUPS: usize>(fits: &[Fits<LANES>; TRIALS.len()]) -> Trials<{ TRIALS.len() }, GROUPS> {
+    Trials::new(
+        #[inline(always)]
+        |trial| fold(fits[trial]),
+    )
 }
 
-impl<const UNITS: usize, const CLASSES: usize> Vectors<UNITS, CLASSES> {
+/// The vectors of a unit.
+#[derive(Clone, Copy)]
+struct Vectors<const CLASSES: usize> {
+    /// Where vectors are octets and signs are even, those of odd ones have a sign flipped.
+    plain: Classes<CLASSES>,
+    /// With a sign flipped, where an octet has two vectors.
+    flipped: Classes<CLASSES>,
+}
+
+impl<const CLASSES: usize> Vectors<CLASSES> {
+    const EMPTY: Self = Self { plain: Classes::EMPTY, flipped: Classes::EMPTY };
+
+    /// Finds the best points near the scales `reference`. `odd` is 1 for vectors in octets with an odd number of minus
+    /// signs, here and below.
     #[inline(always)]
     fn search<
         const EVEN: bool,
@@ -140,25 +170,22 @@ impl<const UNITS: usize, const CLASSES: usize> Vectors<UNITS, CLASSES> {
     >(
         &mut self,
         codebook: &Codebook<DIMENSION, LEVELS, POINTS, CLASSES>,
-        magnitudes: &[f32; SUPER_BLOCK],
-        importance: I,
+        unit: &Unit<I, DIMENSION>,
+        odd: Lanes<LANES>,
         reference: Lanes<GROUPS>,
     ) {
         let reference = repeat(reference);
-        for u in 0..UNITS {
-            let unit = Unit::<I, DIMENSION>::new::<GROUPS>(magnitudes, importance, u);
-            if EVEN && DIMENSION == 8 {
-                self.plain[u].search::<true, _, _, _, _>(codebook, &unit, self.odd[u], reference);
-            } else {
-                self.plain[u].search::<false, _, _, _, _>(codebook, &unit, Lanes::ZERO, reference);
-                if EVEN {
-                    self.flipped[u].search::<true, _, _, _, _>(codebook, &unit, Lanes::splat(1.0), reference);
-                }
+        if EVEN && DIMENSION == 8 {
+            self.plain.search::<true, _, _, _, _>(codebook, unit, odd, reference);
+        } else {
+            self.plain.search::<false, _, _, _, _>(codebook, unit, Lanes::ZERO, reference);
+            if EVEN {
+                self.flipped.search::<true, _, _, _, _>(codebook, unit, Lanes::splat(1.0), reference);
             }
         }
     }
 
-    /// How well the best points of each group fit at its scale.
+    /// Adds how well the best points fit at each of `scales`.
     #[inline(always)]
     fn fit<
         const EVEN: bool,
@@ -170,21 +197,23 @@ impl<const UNITS: usize, const CLASSES: usize> Vectors<UNITS, CLASSES> {
     >(
         &self,
         codebook: &Codebook<DIMENSION, LEVELS, POINTS, CLASSES>,
-        scale: Lanes<GROUPS>,
-    ) -> Fits<GROUPS> {
-        let scale = repeat(scale);
-        let mut total = Fits::ZERO;
-        for unit in 0..UNITS {
-            let (fits, ..) = self.choose::<EVEN, GROUPS, I, _, _, _>(codebook, unit, scale);
-            total.products += fits.products;
-            total.squares += fits.squares;
+        odd: Lanes<LANES>,
+        scales: &[Lanes<GROUPS>; TRIALS.len()],
+        totals: &mut [Fits<LANES>; TRIALS.len()],
+    ) {
+        const { assert!(TRIALS.len().is_multiple_of(AT_ONCE)) };
+        for (totals, &scales) in totals.as_chunks_mut::<AT_ONCE>().0.iter_mut().zip(scales.as_chunks().0) {
+            let chosen = self.choose::<EVEN, GROUPS, AT_ONCE, I, _, _, _>(codebook, odd, scales);
+            for (total, (fits, ..)) in totals.iter_mut().zip(chosen) {
+                total.products += fits.products;
+                total.squares += fits.squares;
+            }
         }
-        fold(total)
     }
 
-    /// The best points of a unit: how well they fit, their places, and 1 where they have a sign flipped.
+    /// The best points at `scales`: their places, and 1 where they have a sign flipped.
     #[inline(always)]
-    fn choose<
+    fn points<
         const EVEN: bool,
         const GROUPS: usize,
         I: Importance,
@@ -194,25 +223,57 @@ impl<const UNITS: usize, const CLASSES: usize> Vectors<UNITS, CLASSES> {
     >(
         &self,
         codebook: &Codebook<DIMENSION, LEVELS, POINTS, CLASSES>,
-        unit: usize,
-        scale: Lanes<LANES>,
-    ) -> (Fits<LANES>, Lanes<LANES>, Lanes<LANES>) {
-        let (plain, places) = self.plain[unit].best::<I, _, _, _>(codebook, scale);
-        let odd = self.odd[unit];
+        odd: Lanes<LANES>,
+        scales: Lanes<GROUPS>,
+    ) -> (Lanes<LANES>, Lanes<LANES>) {
+        let [(_, places, flipped)] = self.choose::<EVEN, GROUPS, 1, I, _, _, _>(codebook, odd, [scales]);
+        (places, flipped)
+    }
+
+    /// The best points at each of `scales`: how well they fit, their places, and 1 where they have a sign flipped.
+    #[inline(always)]
+    fn choose<
+        const EVEN: bool,
+        const GROUPS: usize,
+        const SCALES: usize,
+        I: Importance,
+        const DIMENSION: usize,
+        const LEVELS: usize,
+        const POINTS: usize,
+    >(
+        &self,
+        codebook: &Codebook<DIMENSION, LEVELS, POINTS, CLASSES>,
+        odd: Lanes<LANES>,
+        scales: [Lanes<GROUPS>; SCALES],
+    ) -> [(Fits<LANES>, Lanes<LANES>, Lanes<LANES>); SCALES] {
+        let mut of_lanes = [Lanes::ZERO; SCALES];
+        for (of_lanes, scale) in of_lanes.iter_mut().zip(scales) {
+            *of_lanes = repeat(scale);
+        }
+        let plain = self.plain.best::<SCALES, I, _, _, _>(codebook, of_lanes);
+        let mut chosen = [(Fits::ZERO, Lanes::ZERO, odd); SCALES];
+        for (chosen, (fits, places)) in chosen.iter_mut().zip(plain) {
+            (chosen.0, chosen.1) = (fits, places);
+        }
         if !EVEN || DIMENSION == 8 {
-            return (plain, places, odd);
+            return chosen;
         }
         // The two vectors of an octet are `GROUPS` lanes apart. The one that loses less is flipped.
-        let (flipped, flipped_places) = self.flipped[unit].best::<I, _, _, _>(codebook, scale);
-        let loss = plain.gain(scale) - flipped.gain(scale);
-        let mut flip = odd;
-        for lane in (0..LANES).filter(|lane| (lane / GROUPS).is_multiple_of(2)) {
-            let (a, b) = (loss.0[lane], loss.0[lane + GROUPS]);
-            let second = if b < a { 1.0 } else { 0.0 };
-            flip.0[lane] *= 1.0 - second;
-            flip.0[lane + GROUPS] *= second;
+        let flipped = self.flipped.best::<SCALES, I, _, _, _>(codebook, of_lanes);
+        for i in 0..SCALES {
+            let ((plain, places, flip), (flipped, flipped_places)) = (&mut chosen[i], flipped[i]);
+            let loss = plain.gain(of_lanes[i]) - flipped.gain(of_lanes[i]);
+            for first in (0..LANES).step_by(2 * GROUPS) {
+                for lane in first..first + GROUPS {
+                    let (a, b) = (loss.0[lane], loss.0[lane + GROUPS]);
+                    let second = if b < a { 1.0 } else { 0.0 };
+                    flip.0[lane] *= 1.0 - second;
+                    flip.0[lane + GROUPS] *= second;
+                }
+            }
+            *places = Lanes::select(*flip, Lanes::ZERO, flipped_places, *places);
+            *plain = plain.or_where(*flip, Lanes::ZERO, flipped);
         }
-        let places = Lanes::select(flip, Lanes::ZERO, flipped_places, places);
-        (plain.or_where(flip, Lanes::ZERO, flipped), places, flip)
+        chosen
     }
 }

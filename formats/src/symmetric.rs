@@ -26,6 +26,10 @@ const TRIALS: [(f32, f32); 10] = [
     (2.0, 0.0),
 ];
 
+/// The same for one group, whose lanes are trials: as many as fill vectors, with scales of either sign.
+const TRIALS_OF_ONE: [(f32, f32); 8] =
+    [(1.0, -0.9), (1.0, -0.45), (1.0, 0.0), (1.0, 0.45), (1.0, 0.9), (1.25, 0.0), (1.6, 0.0), (2.0, 0.0)];
+
 /// Codes from `-limit` to `limit - 1`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Symmetric {
@@ -63,11 +67,12 @@ impl Symmetric {
     /// The best scale of one group, of either sign.
     #[inline(always)]
     pub(crate) fn best_of_one<I: Importance, const N: usize>(self, weights: &[f32], importance: I) -> f32 {
-        let rows = Rows::<I, N, { 2 * TRIALS.len() }>::repeated(weights, importance, 0);
+        const COUNT: usize = TRIALS_OF_ONE.len();
+        let rows = Rows::<I, N, { 2 * COUNT }>::repeated(weights, importance, 0);
         let mut trials = Lanes::ZERO;
-        for (i, (factor, more)) in TRIALS.into_iter().enumerate() {
+        for (i, (factor, more)) in TRIALS_OF_ONE.into_iter().enumerate() {
             trials.0[i] = self.limit * factor + more;
-            trials.0[i + TRIALS.len()] = -trials.0[i];
+            trials.0[i + COUNT] = -trials.0[i];
         }
         let inverse = trials * rows.largest().abs().reciprocal();
         best_scale([inverse], |inverse| self.fit(&rows, inverse))

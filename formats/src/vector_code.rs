@@ -55,6 +55,7 @@ pub(crate) fn fold<const GROUPS: usize>(lanes: Fits<LANES>) -> Fits<GROUPS> {
 }
 
 /// Vectors side by side, coordinate by coordinate.
+#[derive(Clone, Copy)]
 pub(crate) struct Unit<I, const DIMENSION: usize> {
     /// The weights times their importance.
     pub(crate) weighted: [Lanes<LANES>; DIMENSION],
@@ -63,14 +64,13 @@ pub(crate) struct Unit<I, const DIMENSION: usize> {
 }
 
 impl<I: Importance, const DIMENSION: usize> Unit<I, DIMENSION> {
+    pub(crate) const EMPTY: Self =
+        Self { weighted: [Lanes::ZERO; DIMENSION], importance: [Lanes::ZERO; DIMENSION], kind: PhantomData };
+
     /// Unit `unit` of `weights`.
     #[inline(always)]
     pub(crate) fn new<const GROUPS: usize>(weights: &[f32], importance: I, unit: usize) -> Self {
-        let mut new = Self {
-            weighted: [Lanes::ZERO; DIMENSION],
-            importance: [Lanes::ZERO; DIMENSION],
-            kind: PhantomData,
-        };
+        let mut new = Self::EMPTY;
         for lane in 0..LANES {
             let first = vector_at::<GROUPS>(weights.len() / DIMENSION, unit, lane) * DIMENSION;
             for d in 0..DIMENSION {
@@ -99,6 +99,18 @@ impl<const CLASSES: usize> Classes<CLASSES> {
         squares: [Lanes::ZERO; CLASSES],
         places: [Lanes::ZERO; CLASSES],
     };
+
+    /// Norms whose points are one class. With importance, points of a norm differ anyway.
+    #[inline(always)]
+    fn norms<I: Importance>() -> usize {
+        if I::EQUAL { 1 } else { 2 }
+    }
+
+    /// Classes that are in use.
+    #[inline(always)]
+    fn count<I: Importance>() -> usize {
+        CLASSES.div_ceil(Self::norms::<I>())
+    }
 
     /// Finds the best points of each norm near the scales `reference`. Lanes where `flip` is 1 have one sign
     /// flipped, the one that costs least; where it is 0, none.
@@ -140,10 +152,11 @@ impl<const CLASSES: usize> Classes<CLASSES> {
             }
         }
         let reference = reference * 0.5;
-        for class in 0..CLASSES {
+        for class in 0..Self::count::<I>() {
             let mut most = Lanes::splat(f32::NEG_INFINITY);
             let (mut best, mut place) = (Fits::ZERO, Lanes::ZERO);
-            for candidate in codebook.class(class) {
+            let (first, last) = (class * Self::norms::<I>(), (class + 1) * Self::norms::<I>() - 1);
+            for candidate in codebook.class(first).start..codebook.class(last.min(CLASSES - 1)).end {
                 let [low, high] = codebook.halves[candidate].map(usize::from);
                 let mut product = products[0][low] + products[1][high];
                 if FLIP {
@@ -166,26 +179,38 @@ impl<const CLASSES: usize> Classes<CLASSES> {
         }
     }
 
-    /// How well the best points fit at `scale`, and their places in the sorted codebook.
+    /// How well the best points fit at each of `scales`, and their places in the sorted codebook.
     #[inline(always)]
-    pub(crate) fn best<I: Importance, const DIMENSION: usize, const LEVELS: usize, const POINTS: usize>(
+    pub(crate) fn best<
+        const SCALES: usize,
+        I: Importance,
+        const DIMENSION: usize,
+        const LEVELS: usize,
+        const POINTS: usize,
+    >(
         &self,
         codebook: &Codebook<DIMENSION, LEVELS, POINTS, CLASSES>,
-        scale: Lanes<LANES>,
-    ) -> (Fits<LANES>, Lanes<LANES>) {
-        let scale = scale * 0.5;
-        let mut most = Lanes::splat(f32::NEG_INFINITY);
-        let (mut best, mut place) = (Fits::ZERO, Lanes::ZERO);
-        for class in 0..CLASSES {
+        scales: [Lanes<LANES>; SCALES],
+    ) -> [(Fits<LANES>, Lanes<LANES>); SCALES] {
+        let mut most = [Lanes::splat(f32::NEG_INFINITY); SCALES];
+        let mut best = [(Fits::ZERO, Lanes::ZERO); SCALES];
+        for class in 0..Self::count::<I>() {
             let squares =
                 if I::EQUAL { Lanes::splat(codebook.classes[class].0) } else { self.squares[class] };
             let fits = Fits { products: self.products[class], squares };
-            let gain = fits.products - scale * squares;
-            best = best.or_where(gain, most, fits);
-            place = Lanes::select(gain, most, self.places[class], place);
-            most = gain.max(most);
+            let half = squares * 0.5;
+            // Several scales at once, so that none waits for the comparison before.
+            for i in 0..SCALES {
+                let gain = fits.products - scales[i] * half;
+                let (found, place) = best[i];
+                best[i] = (
+                    found.or_where(gain, most[i], fits),
+                    Lanes::select(gain, most[i], self.places[class], place),
+                );
+                most[i] = gain.max(most[i]);
+            }
         }
-        (best, place)
+        best
     }
 }
 
@@ -232,7 +257,7 @@ mod tests {
         let unit = Unit::<I, DIMENSION>::new::<8>(weights, importance, number);
         let mut classes = Classes::EMPTY;
         classes.search::<true, _, _, _, _>(codebook, &unit, flip, Lanes::splat(reference));
-        let (fits, places) = classes.best::<I, _, _, _>(codebook, Lanes::splat(scale));
+        let [(fits, places)] = classes.best::<1, I, _, _, _>(codebook, [Lanes::splat(scale)]);
         for lane in 0..LANES {
             let first = vector_at::<8>(256 / DIMENSION, number, lane) * DIMENSION;
             let gain = |place: usize| {
