@@ -246,7 +246,11 @@ fn symmetric<I: Importance>(weights: &[f32], importance: I, limit: u8) -> (F16, 
         let kind = Symmetric { limit: f32::from(limit) };
         let scale = F16::from_f32(kind.best_of_one::<I, RUN>(weights, importance));
         let inverse = reciprocal(scale.to_f32());
-        return (scale, weights.map(|weight| kind.code(weight, inverse).wrapping_add(limit)));
+        let mut codes = [0; RUN];
+        for (code, weight) in codes.iter_mut().zip(weights) {
+            *code = kind.code(*weight, inverse).wrapping_add(limit);
+        }
+        return (scale, codes);
     }
     let largest = largest_with_sign(weights);
     let limit_f32 = f32::from(limit);
@@ -269,7 +273,11 @@ fn affine<I: Importance>(weights: &[f32], importance: I, max_code: u8) -> (F16, 
         let (scale, min) = kind.best_of_one::<I, RUN>(weights, importance);
         let (scale, min) = (F16::from_f32(scale), F16::from_f32(-min));
         let inverse = reciprocal(scale.to_f32());
-        return (scale, min, weights.map(|weight| kind.code(weight, inverse, -min.to_f32())));
+        let mut codes = [0; RUN];
+        for (code, weight) in codes.iter_mut().zip(weights) {
+            *code = kind.code(*weight, inverse, -min.to_f32());
+        }
+        return (scale, min, codes);
     }
     let (min, max) = extremes(weights);
     let scale = (max - min) / f32::from(max_code);

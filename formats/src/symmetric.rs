@@ -64,7 +64,7 @@ impl Symmetric {
 }
 
 impl Symmetric {
-    /// The best scale of one group, of either sign.
+    /// The best scale of one group of a multiple of eight weights, of either sign.
     #[inline(always)]
     pub(crate) fn best_of_one<I: Importance, const N: usize>(self, weights: &[f32], importance: I) -> f32 {
         const COUNT: usize = TRIALS_OF_ONE.len();
@@ -74,7 +74,12 @@ impl Symmetric {
             trials.0[i] = self.limit * factor + more;
             trials.0[i + COUNT] = -trials.0[i];
         }
-        let inverse = trials * rows.largest().abs().reciprocal();
+        let mut largest = Lanes::<8>::ZERO;
+        for weights in weights.as_chunks().0 {
+            largest = Lanes(*weights).abs().max(largest);
+        }
+        let largest = largest.0.iter().fold(0.0f32, |largest, lane| largest.max(*lane));
+        let inverse = trials * reciprocal(largest);
         best_scale([inverse], |inverse| self.fit(&rows, inverse))
     }
 }

@@ -100,18 +100,6 @@ impl<const CLASSES: usize> Classes<CLASSES> {
         places: [Lanes::ZERO; CLASSES],
     };
 
-    /// Norms whose points are one class. With importance, points of a norm differ anyway.
-    #[inline(always)]
-    fn norms<I: Importance>() -> usize {
-        if I::EQUAL { 1 } else { 2 }
-    }
-
-    /// Classes that are in use.
-    #[inline(always)]
-    fn count<I: Importance>() -> usize {
-        CLASSES.div_ceil(Self::norms::<I>())
-    }
-
     /// Finds the best points of each norm near the scales `reference`. Lanes where `flip` is 1 have one sign
     /// flipped, the one that costs least; where it is 0, none.
     #[inline(always)]
@@ -152,11 +140,10 @@ impl<const CLASSES: usize> Classes<CLASSES> {
             }
         }
         let reference = reference * 0.5;
-        for class in 0..Self::count::<I>() {
+        for class in 0..CLASSES {
             let mut most = Lanes::splat(f32::NEG_INFINITY);
             let (mut best, mut place) = (Fits::ZERO, Lanes::ZERO);
-            let (first, last) = (class * Self::norms::<I>(), (class + 1) * Self::norms::<I>() - 1);
-            for candidate in codebook.class(first).start..codebook.class(last.min(CLASSES - 1)).end {
+            for candidate in codebook.class(class) {
                 let [low, high] = codebook.halves[candidate].map(usize::from);
                 let mut product = products[0][low] + products[1][high];
                 if FLIP {
@@ -194,7 +181,7 @@ impl<const CLASSES: usize> Classes<CLASSES> {
     ) -> [(Fits<LANES>, Lanes<LANES>); SCALES] {
         let mut most = [Lanes::splat(f32::NEG_INFINITY); SCALES];
         let mut best = [(Fits::ZERO, Lanes::ZERO); SCALES];
-        for class in 0..Self::count::<I>() {
+        for class in 0..CLASSES {
             let squares =
                 if I::EQUAL { Lanes::splat(codebook.classes[class].0) } else { self.squares[class] };
             let fits = Fits { products: self.products[class], squares };
