@@ -34,10 +34,8 @@ mod x86;
 
 #[cfg(target_arch = "x86_64")]
 pub use amx::Amx;
-#[cfg(all(test, target_arch = "x86_64"))]
-pub(crate) use amx::emulator;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use amx::{ActivationTiles, SIDE, WeightTiles};
+pub(crate) use amx::{ActivationTiles, Ahead, FETCHED, ProductTiles, SIDE, WeightTiles};
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]

@@ -59,7 +59,7 @@ pub struct Workspace {
     #[cfg(target_arch = "x86_64")]
     pub(crate) activation_tiles: Vec<crate::isa::ActivationTiles>,
     #[cfg(target_arch = "x86_64")]
-    pub(crate) lines: Vec<crate::isa::Line>,
+    pub(crate) product_tiles: Vec<crate::isa::ProductTiles>,
 }
 
 impl Workspace {

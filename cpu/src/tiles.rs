@@ -7,7 +7,7 @@
 //!
 //! Rows of X and rows of W come in squares of [`SIDE`] by [`SIDE`] products. A slice of a side of W, once it is `bf16`,
 //! stays in the first-level cache while sides of X pass by, whose slices stay in the second-level cache; so do
-//! the products of a strip of W, until the next slice adds to them.
+//! the products of a strip of W, until the next slice adds to them. What comes next is fetched meanwhile.
 
 use std::ops::Range;
 
@@ -15,7 +15,9 @@ use warpdot_formats::{Format, RUN};
 
 use crate::epilogue::store_rows;
 use crate::gemv::Run;
-use crate::isa::{ActivationTiles, Amx, Avx512Vnni, Line, ROWS, SIDE, Vectorize, WeightTiles};
+use crate::isa::{
+    ActivationTiles, Ahead, Amx, Avx512Vnni, FETCHED, Line, ProductTiles, ROWS, SIDE, Vectorize, WeightTiles,
+};
 use crate::matmul::grown;
 use crate::multiply::{Multiply, strip_rows};
 use crate::pack::Packed;
@@ -27,13 +29,16 @@ use crate::weights::Weights;
 const SLICE: usize = 16;
 
 /// Rows of W in a strip, at most.
-const STRIP: usize = 8 * SIDE;
+const STRIP: usize = 16 * SIDE;
 
-/// Sides of X in a block, at most: their slices, and their products with a strip, take 512 KiB each.
+/// Sides of X in a block, at most: their slices take 512 KiB, and their products with a strip 1 MiB.
 const BLOCK: usize = 16;
 
-/// Lines of products that a side of W has in each row.
-const SIDE_LINES: usize = SIDE * size_of::<f32>() / size_of::<Line>();
+/// Sides whose products are put together in a piece of a row of Y.
+const PIECE: usize = 8;
+
+/// Lines of activations that a run of a side takes.
+const RUN_LINES: usize = size_of::<ActivationTiles>() / size_of::<Line>();
 
 /// All rows of X, in `bf16`: slice after slice, in each of them side after side, run after run.
 #[derive(Clone, Copy)]
@@ -85,10 +90,8 @@ impl<F: Format> Multiply<'_, F> {
         });
 
         let panel = Panel { sides, runs, tiles };
-        let rows = sides * SIDE;
-        let lines_of = |columns: usize| columns * SIDE_LINES / SIDE;
-        let products = grown(&mut workspace.lines, rows * lines_of(width), Line::ZERO);
-        for_each_chunk(products, rows * lines_of(strip), at_once, &|index, products| {
+        let products = grown(&mut workspace.product_tiles, width / SIDE * sides, ProductTiles::ZERO);
+        for_each_chunk(products, strip / SIDE * sides, at_once, &|index, products| {
             let first = index * strip / ROWS;
             let strip = StripOf { amx, weights, first, end: n.div_ceil(ROWS) };
             multiply_strip(amx, panel, products, &strip);
@@ -96,9 +99,12 @@ impl<F: Format> Multiply<'_, F> {
 
         let products = &*products;
         store_rows(amx, &epilogue, at_once, y, &|row, store| {
-            for strip in products.chunks(rows * lines_of(strip)) {
-                let width = strip.len() / rows;
-                store(bytemuck::cast_slice(&strip[row * width..][..width]));
+            for some in products.chunks(PIECE * sides) {
+                let mut piece = [[0.0; SIDE]; PIECE];
+                for (piece, of_weights) in piece.iter_mut().zip(some.chunks_exact(sides)) {
+                    *piece = of_weights[row / SIDE].0[row % SIDE];
+                }
+                store(piece[..some.len() / sides].as_flattened());
             }
         });
     }
@@ -132,17 +138,19 @@ trait Strip {
     fn fetch(&self, side: usize, runs: &Range<usize>, part: usize, parts: usize);
 }
 
-/// Multiplies a strip of W by all of X.
-fn multiply_strip(amx: Amx, panel: Panel, products: &mut [Line], strip: &dyn Strip) {
-    let width = products.len() / (panel.sides * SIDE);
+/// Multiplies a strip of W by all of X. The products of a side of W are those with all sides of X in turn.
+fn multiply_strip(amx: Amx, panel: Panel, products: &mut [ProductTiles], strip: &dyn Strip) {
+    let sides_of_weights = products.len() / panel.sides;
     let mut unpacked = [WeightTiles::ZERO; SLICE];
     amx.with_tiles(|tiles| {
         for sides in panel.blocks() {
             for runs in panel.slices() {
                 let unpacked = &mut unpacked[..runs.len()];
-                for of_weights in 0..width / SIDE_LINES {
+                // After the last slice comes the first one, for the next strip or block.
+                let next_slice = panel.slice(if runs.end < panel.runs { runs.end } else { 0 });
+                for (of_weights, products) in products.chunks_exact_mut(panel.sides).enumerate() {
                     strip.unpack(of_weights, &runs, unpacked);
-                    let (next, next_runs) = if of_weights + 1 < width / SIDE_LINES {
+                    let (next, next_runs) = if of_weights + 1 < sides_of_weights {
                         (of_weights + 1, runs.clone())
                     } else {
                         (0, panel.slice(runs.end))
@@ -150,8 +158,17 @@ fn multiply_strip(amx: Amx, panel: Panel, products: &mut [Line], strip: &dyn Str
                     for side in sides.clone() {
                         // All at once would be more than can be under way.
                         strip.fetch(next, &next_runs, side - sides.start, sides.len());
-                        let products = &mut products[side * SIDE * width + of_weights * SIDE_LINES..];
-                        tiles.multiply(panel.side(side, &runs), unpacked, products, width, runs.start > 0);
+                        let part = of_weights % (RUN_LINES / FETCHED) * FETCHED * runs.len();
+                        let ahead = Ahead {
+                            products: products.as_ptr().wrapping_add(side + 1).cast(),
+                            activations: panel
+                                .side(side, &next_slice)
+                                .as_ptr()
+                                .cast::<Line>()
+                                .wrapping_add(part),
+                        };
+                        let products = &mut products[side];
+                        tiles.multiply(panel.side(side, &runs), unpacked, products, runs.start > 0, ahead);
                     }
                 }
             }

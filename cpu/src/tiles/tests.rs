@@ -7,7 +7,6 @@ use rand::{RngExt, SeedableRng};
 use warpdot_formats::{FormatVisitor, GgmlType, Numerics, Q8_0, code_bytes};
 
 use super::*;
-use crate::isa::emulator;
 use crate::tensor::TensorMut;
 use crate::{
     Epilogue, Experts, Isa, Kernel, Matrix, MatrixRows, PackedMatrix, Problem, Product, Routine, Workspace,
@@ -291,18 +290,6 @@ fn experts_are_multiplied_without_tiles() {
     });
     assert_eq!(by(&|workspace, product| experts.compute_with(kernel, workspace, product)), gemm);
     assert_eq!(by(&|workspace, product| experts.compute(isa, Numerics::Fast, workspace, product)), gemm);
-}
-
-#[test]
-fn tiles_are_given_back() {
-    let Some(kernel) = kernel() else { return };
-    let Isa::Amx(amx) = kernel.isa else { unreachable!("the kernel's") };
-    let emulated = Amx::detect().is_none();
-    amx.with_tiles(|_| assert_eq!(emulator::in_use(), emulated));
-    assert!(!emulator::in_use());
-    std::panic::catch_unwind(|| amx.with_tiles(|_| std::panic::resume_unwind(Box::new(()))))
-        .expect_err("a panic");
-    assert!(!emulator::in_use());
 }
 
 #[test]

@@ -20,7 +20,7 @@ thread_local! {
 }
 
 /// From now on the instructions are emulated, in all threads.
-pub(crate) fn install() {
+pub(super) fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         // SAFETY: all-zero bytes are a valid `sigaction`; the handler has the signature that SA_SIGINFO asks for.
@@ -32,11 +32,6 @@ pub(crate) fn install() {
         };
         assert_eq!(installed, 0, "a handler of SIGILL");
     });
-}
-
-/// Whether this thread has emulated tiles that are configured.
-pub(crate) fn in_use() -> bool {
-    STATE.with_borrow(State::in_use)
 }
 
 /// The integer registers as instructions number them, and as the system stores them.
@@ -78,7 +73,11 @@ extern "C" fn handle(_signal: c_int, _info: *mut libc::siginfo_t, context: *mut 
         Instruction::Configure(operand) => unsafe {
             state.configure(&*(address(operand).0 as *const [u8; 64]))
         },
-        Instruction::Release => state.release(),
+        // SAFETY: as above.
+        Instruction::StoreConfiguration(operand) => unsafe {
+            *(address(operand).0 as *mut [u8; 64]) = state.configuration();
+            Ok(())
+        },
         Instruction::Zero(tile) => state.zero(tile),
         Instruction::Load(tile, operand) => {
             let (first, stride) = address(operand);

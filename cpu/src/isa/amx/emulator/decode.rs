@@ -22,11 +22,11 @@ impl Operand {
 pub(super) enum Instruction {
     /// `ldtilecfg`
     Configure(Operand),
-    /// `tilerelease`
-    Release,
+    /// `sttilecfg`
+    StoreConfiguration(Operand),
     /// `tilezero`
     Zero(usize),
-    /// `tileloadd`
+    /// `tileloadd` or `tileloaddt1`, which differ in the use of caches
     Load(usize, Operand),
     /// `tilestored`
     Store(usize, Operand),
@@ -71,10 +71,12 @@ pub(super) fn decode(bytes: &[u8; 15]) -> Option<(Instruction, usize)> {
     let three_tiles = reg < 8 && vvvv < 8 && high_base == 0;
     // Prefixes 0 to 3 stand for none, 66, f3 and f2. There are eight tiles.
     match (opcode, prefix, mode) {
-        (0x49, 0, 3) if modrm == 0xc0 && vvvv == 0 => Some((Instruction::Release, 5)),
         (0x49, 0, _) if reg == 0 && vvvv == 0 => with_memory(&Instruction::Configure),
+        (0x49, 1, _) if reg == 0 && vvvv == 0 => with_memory(&Instruction::StoreConfiguration),
         (0x49, 3, 3) if rm == 0 && vvvv == 0 && reg < 8 => Some((Instruction::Zero(reg), 5)),
-        (0x4b, 3, _) if rm == 4 && vvvv == 0 && reg < 8 => with_memory(&|from| Instruction::Load(reg, from)),
+        (0x4b, 1 | 3, _) if rm == 4 && vvvv == 0 && reg < 8 => {
+            with_memory(&|from| Instruction::Load(reg, from))
+        }
         (0x4b, 2, _) if rm == 4 && vvvv == 0 && reg < 8 => with_memory(&|to| Instruction::Store(reg, to)),
         (0x5c, 2, 3) if three_tiles => Some((Instruction::DotBf16 { to: reg, a: rm, b: vvvv }, 5)),
         (0x5e, 1, 3) if three_tiles => Some((Instruction::DotBytes { to: reg, a: rm, b: vvvv }, 5)),
@@ -104,7 +106,11 @@ mod tests {
             &[0xc4, 0xc2, 0x78, 0x49, 0x85, 0x00, 0x10, 0x00, 0x00],
             Instruction::Configure(operand(13, None, 1, 4096)),
         );
-        check(&[0xc4, 0xe2, 0x78, 0x49, 0xc0], Instruction::Release);
+        check(&[0xc4, 0xe2, 0x79, 0x49, 0x06], Instruction::StoreConfiguration(operand(6, None, 1, 0)));
+        check(
+            &[0xc4, 0xc2, 0x79, 0x49, 0x44, 0x24, 0x40],
+            Instruction::StoreConfiguration(operand(12, None, 1, 64)),
+        );
         check(&[0xc4, 0xe2, 0x7b, 0x49, 0xd8], Instruction::Zero(3));
         check(&[0xc4, 0xe2, 0x7b, 0x4b, 0x24, 0x0f], Instruction::Load(4, operand(7, Some(1), 1, 0)));
         check(
@@ -112,6 +118,11 @@ mod tests {
             Instruction::Load(7, operand(14, Some(9), 1, 1024)),
         );
         check(&[0xc4, 0xa2, 0x7b, 0x4b, 0x6c, 0xb8, 0x40], Instruction::Load(5, operand(0, Some(15), 4, 64)));
+        check(&[0xc4, 0xe2, 0x79, 0x4b, 0x24, 0x0f], Instruction::Load(4, operand(7, Some(1), 1, 0)));
+        check(
+            &[0xc4, 0x82, 0x79, 0x4b, 0xac, 0x0e, 0x00, 0x04, 0x00, 0x00],
+            Instruction::Load(5, operand(14, Some(9), 1, 1024)),
+        );
         check(&[0xc4, 0xc2, 0x7a, 0x4b, 0x14, 0x10], Instruction::Store(2, operand(8, Some(2), 1, 0)));
         check(&[0xc4, 0xe2, 0x7a, 0x4b, 0x4c, 0x1d, 0x40], Instruction::Store(1, operand(5, Some(3), 1, 64)));
         check(&[0xc4, 0xe2, 0x42, 0x5c, 0xdd], Instruction::DotBf16 { to: 3, a: 5, b: 7 });

@@ -7,7 +7,7 @@ const TILES: usize = 8;
 
 /// A thread's tiles. Bytes beyond a tile's shape are zero.
 pub(super) struct State {
-    in_use: bool,
+    configuration: [u8; 64],
     bytes_in_row: [usize; TILES],
     rows: [usize; TILES],
     tiles: [[[u8; BYTES]; ROWS]; TILES],
@@ -27,22 +27,29 @@ macro_rules! expect {
 impl State {
     /// No tile is configured.
     pub(super) const RELEASED: Self = Self {
-        in_use: false,
+        configuration: [0; _],
         bytes_in_row: [0; TILES],
         rows: [0; TILES],
         tiles: [[[0; BYTES]; ROWS]; TILES],
     };
 
-    pub(super) fn in_use(&self) -> bool {
-        self.in_use
+    fn in_use(&self) -> bool {
+        self.configuration[0] != 0
+    }
+
+    /// As it was given; all zero if no tile is configured.
+    pub(super) fn configuration(&self) -> [u8; 64] {
+        self.configuration
     }
 
     pub(super) fn configure(&mut self, bytes: &[u8; 64]) -> Outcome {
-        expect!(!self.in_use, "the tiles are in use: expected tilerelease before they are configured anew");
-        expect!(bytes[0] == 1, "the palette is {}: expected 1", bytes[0]);
+        *self = Self::RELEASED;
+        if bytes[0] == 0 {
+            return Ok(());
+        }
+        expect!(bytes[0] == 1, "the palette is {}: expected 0 or 1", bytes[0]);
         expect!(bytes[1] == 0, "the start row is {}: expected 0", bytes[1]);
         expect!(bytes[2..16].iter().all(|byte| *byte == 0), "reserved bytes are not zero");
-        *self = Self::RELEASED;
         for tile in 0..16 {
             let bytes_in_row = usize::from(u16::from_le_bytes([bytes[16 + 2 * tile], bytes[17 + 2 * tile]]));
             let rows = usize::from(bytes[48 + tile]);
@@ -54,12 +61,7 @@ impl State {
                 (self.bytes_in_row[tile], self.rows[tile]) = (bytes_in_row, rows);
             }
         }
-        self.in_use = true;
-        Ok(())
-    }
-
-    pub(super) fn release(&mut self) -> Outcome {
-        *self = Self::RELEASED;
+        self.configuration = *bytes;
         Ok(())
     }
 
@@ -133,7 +135,7 @@ impl State {
     }
 
     fn expect_configured(&self, tile: usize) -> Outcome {
-        expect!(self.in_use, "the tiles are not configured");
+        expect!(self.in_use(), "the tiles are not configured");
         expect!(self.rows[tile] > 0, "tile {tile} has no rows");
         Ok(())
     }
@@ -146,4 +148,23 @@ fn bf16(bytes: &[u8]) -> f32 {
 
 fn flushed(number: f32) -> f32 {
     if number.is_subnormal() { 0f32.copysign(number) } else { number }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_kept_until_the_next_one() {
+        let mut state = State::RELEASED;
+        let mut one_tile = [0; 64];
+        (one_tile[0], one_tile[16], one_tile[48]) = (1, 64, 16);
+        for configuration in [one_tile, [0; 64]] {
+            state.configure(&configuration).expect("a valid configuration");
+            assert_eq!(state.configuration(), configuration);
+            assert_eq!(state.zero(0).is_ok(), configuration == one_tile);
+        }
+        one_tile[48] = 17;
+        state.configure(&one_tile).expect_err("too many rows");
+    }
 }
