@@ -3,8 +3,12 @@
 use warpdot_formats::epilogue::{Activation, Operands};
 
 use crate::bytes::expect_length;
+#[cfg(target_arch = "x86_64")]
+use crate::columns::Strips;
 use crate::isa::{IsaVisitor, Lanes, Vectorize};
 use crate::parallel::for_each_chunk;
+#[cfg(target_arch = "x86_64")]
+use crate::tensor::fetch;
 use crate::tensor::{NumbersMut, Plain, Tensor, TensorMut};
 use crate::{Error, Isa};
 
@@ -165,6 +169,56 @@ pub(crate) fn store_rows<I: Vectorize>(
                 rows(isa, epilogue, row, &mut y[..columns], pieces);
             })
         };
+    }
+    match y.numbers {
+        NumbersMut::F32(y) => store!(y),
+        NumbersMut::F16(y) => store!(y),
+        NumbersMut::Bf16(y) => store!(y),
+    }
+}
+
+/// Rows between what is stored and what is fetched for it.
+#[cfg(target_arch = "x86_64")]
+const ROWS_AHEAD: usize = 2;
+
+/// Takes products of a row of a strip: the row, the first of their columns within the strip, and the products, of which
+/// those after the end of the row are nothing.
+#[cfg(target_arch = "x86_64")]
+pub(crate) type StoreInStrip<'a> = &'a mut dyn FnMut(usize, usize, &[f32]);
+
+/// Stores all of Y, strip by strip of `width` columns: `work` has the first column of a strip, one of the `workplaces`,
+/// which no other thread has meanwhile, and where to store. There is one task for each workplace.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn store_strips<I: Vectorize, W: Send>(
+    isa: I,
+    epilogue: &Epilogue,
+    y: TensorMut,
+    width: usize,
+    (workplaces, size): (&mut [W], usize),
+    work: &(dyn Fn(usize, &mut [W], StoreInStrip) + Sync),
+) {
+    let (rows, columns, stride) = (y.rows(), y.columns(), y.stride);
+    macro_rules! store {
+        ($y:ident) => {{
+            let strips = Strips::new($y, rows, columns, stride, width);
+            for_each_chunk(workplaces, size, 1, &|_, workplace| {
+                while let Some(mut strip) = strips.take() {
+                    let start = strip.first();
+                    work(start, workplace, &mut |row, first, products| {
+                        let end = (strip.columns() - first).min(products.len()) + first;
+                        if row + ROWS_AHEAD < rows {
+                            // What is stored to must be there first.
+                            fetch(isa, &strip.row(row + ROWS_AHEAD)[first..end]);
+                        }
+                        let y = &mut strip.row(row)[first..end];
+                        isa.vectorize(
+                            #[inline(always)]
+                            || epilogue.apply(row, start + first, &products[..y.len()], y),
+                        );
+                    });
+                }
+            })
+        }};
     }
     match y.numbers {
         NumbersMut::F32(y) => store!(y),

@@ -35,7 +35,7 @@ mod x86;
 #[cfg(target_arch = "x86_64")]
 pub use amx::Amx;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use amx::{ActivationTiles, Ahead, FETCHED, ProductTiles, SIDE, WeightTiles};
+pub(crate) use amx::{ActivationTiles, Ahead, FETCHED, ProductTiles, SIDE, Tiles, WeightTiles};
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]

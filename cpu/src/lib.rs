@@ -20,12 +20,14 @@
 //! # Ok::<(), warpdot_cpu::Error>(())
 //! ```
 
-#![deny(unsafe_code)] // but for the instruction sets
+#![deny(unsafe_code)] // but for the instruction sets, and strips of columns
 
 mod activations;
 mod bytes;
 #[doc(hidden)] // for benches
 pub mod ceilings;
+#[cfg(target_arch = "x86_64")]
+mod columns;
 mod dequantize;
 mod epilogue;
 mod error;

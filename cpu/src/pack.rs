@@ -12,7 +12,6 @@ use warpdot_formats::{Format, FormatVisitor, GgmlType};
 
 use crate::bytes::{blocks_of_bytes, expect_length};
 #[cfg(target_arch = "x86_64")]
-use crate::isa::Vectorize;
 use crate::isa::{BlocksOfRows, Isa, IsaVisitor, Lanes, ROWS, RowWords};
 use crate::memory::PackedLines;
 use crate::parallel::for_each_chunk;
@@ -66,18 +65,10 @@ impl<'a> Packed<'a> {
         Self { lines: &self.lines[lines::<F>(range.start)..lines::<F>(range.end)], ..self }
     }
 
-    /// Fetches part number `part` of `parts` of some blocks from memory.
+    /// The lines of some blocks.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) fn fetch<F: Format>(
-        self,
-        isa: impl Vectorize,
-        blocks: Range<usize>,
-        part: usize,
-        parts: usize,
-    ) {
-        for line in self.part::<F>(blocks).lines.iter().skip(part).step_by(parts) {
-            isa.prefetch(std::ptr::from_ref(line).cast());
-        }
+    pub(crate) fn lines<F: Format>(self, blocks: Range<usize>) -> &'a [RowWords] {
+        self.part::<F>(blocks).lines
     }
 
     /// The lines of the words of the blocks that are number `index` of their rows, and their odd fields.

@@ -5,6 +5,8 @@ use warpdot_formats::{Bf16, F16};
 
 use crate::Error;
 use crate::bytes::expect_length;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::Vectorize;
 
 /// Numbers of some type.
 pub trait Counted: sealed::Counted {}
@@ -74,6 +76,15 @@ macro_rules! numbers {
                     })*
                 }
             }
+
+            /// Fetches `count` numbers from `first` on.
+            #[cfg(target_arch = "x86_64")]
+            #[inline(always)]
+            fn fetch(&self, isa: impl Vectorize, first: usize, count: usize) {
+                match self {
+                    $(Self::$variant(numbers) => fetch(isa, &numbers[first..][..count]),)*
+                }
+            }
         }
 
         $(
@@ -140,6 +151,15 @@ impl Plain for bf16 {
     #[inline(always)]
     fn nearest(value: f32) -> Self {
         Self::from_bits(Bf16::from_f32(value).0)
+    }
+}
+
+/// Fetches all cache lines of `numbers`.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn fetch<T>(isa: impl Vectorize, numbers: &[T]) {
+    for line in numbers.chunks(64 / size_of::<T>()) {
+        isa.prefetch(line.as_ptr().cast());
     }
 }
 
@@ -214,6 +234,13 @@ impl Tensor<'_> {
     #[inline(always)]
     pub(crate) fn load(&self, row: usize, first: usize, out: &mut [f32]) {
         self.numbers.load(row * self.stride + first, out);
+    }
+
+    /// Fetches `count` numbers of a row from column `first` on.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(crate) fn fetch(&self, isa: impl Vectorize, row: usize, first: usize, count: usize) {
+        self.numbers.fetch(isa, row * self.stride + first, count);
     }
 }
 

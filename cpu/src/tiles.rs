@@ -13,13 +13,14 @@ use std::ops::Range;
 
 use warpdot_formats::{Format, RUN};
 
-use crate::epilogue::store_rows;
+use crate::epilogue::{StoreInStrip, store_strips};
 use crate::gemv::Run;
 use crate::isa::{
-    ActivationTiles, Ahead, Amx, Avx512Vnni, FETCHED, Line, ProductTiles, ROWS, SIDE, Vectorize, WeightTiles,
+    ActivationTiles, Ahead, Amx, Avx512Vnni, FETCHED, Line, ProductTiles, ROWS, RowWords, SIDE, Tiles,
+    Vectorize, WeightTiles,
 };
 use crate::matmul::grown;
-use crate::multiply::{Multiply, strip_rows};
+use crate::multiply::Multiply;
 use crate::pack::Packed;
 use crate::parallel::for_each_chunk;
 use crate::tensor::Tensor;
@@ -31,11 +32,17 @@ const SLICE: usize = 16;
 /// Rows of W in a strip, at most.
 const STRIP: usize = 16 * SIDE;
 
+/// Strips for each thread, enough to balance their loads.
+const STRIPS_PER_THREAD: usize = 4;
+
 /// Sides of X in a block, at most: their slices take 512 KiB, and their products with a strip 1 MiB.
 const BLOCK: usize = 16;
 
 /// Sides whose products are put together in a piece of a row of Y.
 const PIECE: usize = 8;
+
+/// Rows of X between the one that is rounded and the one that is fetched.
+const ROWS_AHEAD: usize = 2;
 
 /// Lines of activations that a run of a side takes.
 const RUN_LINES: usize = size_of::<ActivationTiles>() / size_of::<Line>();
@@ -45,6 +52,8 @@ const RUN_LINES: usize = size_of::<ActivationTiles>() / size_of::<Line>();
 struct Panel<'a> {
     sides: usize,
     runs: usize,
+    /// Rows, the last of which may be less than a side.
+    rows: usize,
     tiles: &'a [ActivationTiles],
 }
 
@@ -64,10 +73,14 @@ impl Panel<'_> {
         &self.tiles[runs.start * self.sides + side * runs.len()..][..runs.len()]
     }
 
-    /// The sides of each block, about as many in all of them.
+    /// Sides in a block: about as many in all of them.
+    fn block(self) -> usize {
+        self.sides.div_ceil(self.sides.div_ceil(BLOCK))
+    }
+
+    /// The sides of each block.
     fn blocks(self) -> impl Iterator<Item = Range<usize>> {
-        let at_once = self.sides.div_ceil(self.sides.div_ceil(BLOCK));
-        (0..self.sides).step_by(at_once).map(move |first| first..self.sides.min(first + at_once))
+        (0..self.sides).step_by(self.block()).map(move |first| first..self.sides.min(first + self.block()))
     }
 }
 
@@ -77,10 +90,11 @@ impl<F: Format> Multiply<'_, F> {
         let one_thread = self.one_thread();
         let Self { workspace, weights, n, x, y, epilogue } = self;
         let (runs, sides) = (x.columns() / RUN, x.rows().div_ceil(SIDE));
-        let width = n.next_multiple_of(SIDE);
-        let strip = if one_thread { width } else { strip_rows(n, 1).next_multiple_of(SIDE) }.min(STRIP);
-        let at_once = if one_thread { usize::MAX } else { 1 };
+        let threads = if one_thread { 1 } else { rayon::current_num_threads() };
+        let strip = n.div_ceil(threads * STRIPS_PER_THREAD).next_multiple_of(SIDE).min(STRIP);
+        let strips = n.div_ceil(strip);
 
+        let at_once = if one_thread { usize::MAX } else { 1 };
         let tiles = grown(&mut workspace.activation_tiles, sides * runs, ActivationTiles::ZERO);
         for_each_chunk(tiles, sides * SLICE, at_once, &|slice, tiles| {
             let runs = tiles.len() / sides;
@@ -89,23 +103,12 @@ impl<F: Format> Multiply<'_, F> {
             });
         });
 
-        let panel = Panel { sides, runs, tiles };
-        let products = grown(&mut workspace.product_tiles, width / SIDE * sides, ProductTiles::ZERO);
-        for_each_chunk(products, strip / SIDE * sides, at_once, &|index, products| {
-            let first = index * strip / ROWS;
-            let strip = StripOf { amx, weights, first, end: n.div_ceil(ROWS) };
-            multiply_strip(amx, panel, products, &strip);
-        });
-
-        let products = &*products;
-        store_rows(amx, &epilogue, at_once, y, &|row, store| {
-            for some in products.chunks(PIECE * sides) {
-                let mut piece = [[0.0; SIDE]; PIECE];
-                for (piece, of_weights) in piece.iter_mut().zip(some.chunks_exact(sides)) {
-                    *piece = of_weights[row / SIDE].0[row % SIDE];
-                }
-                store(piece[..some.len() / sides].as_flattened());
-            }
+        let panel = Panel { sides, runs, rows: x.rows(), tiles };
+        let size = strip / SIDE * panel.block();
+        let products = grown(&mut workspace.product_tiles, threads.min(strips) * size, ProductTiles::ZERO);
+        store_strips(amx, &epilogue, y, strip, (products, size), &|first, products, store| {
+            let strip = StripOf { amx, weights, groups: first / ROWS..n.min(first + strip).div_ceil(ROWS) };
+            multiply_strip(amx, panel, products, &strip, store);
         });
     }
 }
@@ -117,8 +120,12 @@ fn round(amx: Amx, x: Tensor, first: usize, column: usize, tiles: &mut [Activati
         || {
             for lane in 0..SIDE {
                 let mut numbers = [0.0; SLICE * RUN];
+                let numbers = &mut numbers[..tiles.len() * RUN];
                 if first + lane < x.rows() {
-                    x.load(first + lane, column, &mut numbers[..tiles.len() * RUN]);
+                    x.load(first + lane, column, numbers);
+                }
+                if first + lane + ROWS_AHEAD < x.rows() {
+                    x.fetch(amx, first + lane + ROWS_AHEAD, column, numbers.len());
                 }
                 for (numbers, tiles) in numbers.as_chunks().0.iter().zip(&mut *tiles) {
                     amx.to_bf16(numbers, &mut tiles.0[lane / ROWS][lane % ROWS]);
@@ -130,67 +137,107 @@ fn round(amx: Amx, x: Tensor, first: usize, column: usize, tiles: &mut [Activati
 
 /// Rows of W in sides.
 trait Strip {
+    /// How many there are.
+    fn sides(&self) -> usize;
+
     /// Makes the weights of some runs of a side.
     fn unpack(&self, side: usize, runs: &Range<usize>, to: &mut [WeightTiles]);
 
-    /// Fetches a part of what [`unpack`](Self::unpack) will read from memory, number `part` of `parts`. What is not packed
-    /// is fetched when it is.
-    fn fetch(&self, side: usize, runs: &Range<usize>, part: usize, parts: usize);
+    /// What [`unpack`](Self::unpack) will read of each group, where that is packed.
+    fn lines(&self, side: usize, runs: &Range<usize>) -> [&[RowWords]; SIDE / ROWS];
 }
 
-/// Multiplies a strip of W by all of X. The products of a side of W are those with all sides of X in turn.
-fn multiply_strip(amx: Amx, panel: Panel, products: &mut [ProductTiles], strip: &dyn Strip) {
-    let sides_of_weights = products.len() / panel.sides;
-    let mut unpacked = [WeightTiles::ZERO; SLICE];
-    amx.with_tiles(|tiles| {
-        for sides in panel.blocks() {
+/// Multiplies a strip of W by all of X, a block of it after the other. The `products` of a side of W with the sides of a
+/// block lie together.
+fn multiply_strip(
+    amx: Amx,
+    panel: Panel,
+    products: &mut [ProductTiles],
+    strip: &dyn Strip,
+    store: StoreInStrip,
+) {
+    for sides in panel.blocks() {
+        let products = &mut products[..strip.sides() * sides.len()];
+        amx.with_tiles(|tiles| {
             for runs in panel.slices() {
-                let unpacked = &mut unpacked[..runs.len()];
-                // After the last slice comes the first one, for the next strip or block.
-                let next_slice = panel.slice(if runs.end < panel.runs { runs.end } else { 0 });
-                for (of_weights, products) in products.chunks_exact_mut(panel.sides).enumerate() {
-                    strip.unpack(of_weights, &runs, unpacked);
-                    let (next, next_runs) = if of_weights + 1 < sides_of_weights {
-                        (of_weights + 1, runs.clone())
-                    } else {
-                        (0, panel.slice(runs.end))
-                    };
-                    for side in sides.clone() {
-                        // All at once would be more than can be under way.
-                        strip.fetch(next, &next_runs, side - sides.start, sides.len());
-                        let part = of_weights % (RUN_LINES / FETCHED) * FETCHED * runs.len();
-                        let ahead = Ahead {
-                            products: products.as_ptr().wrapping_add(side + 1).cast(),
-                            activations: panel
-                                .side(side, &next_slice)
-                                .as_ptr()
-                                .cast::<Line>()
-                                .wrapping_add(part),
-                        };
-                        let products = &mut products[side];
-                        tiles.multiply(panel.side(side, &runs), unpacked, products, runs.start > 0, ahead);
-                    }
-                }
+                multiply_slice(tiles, panel, &sides, &runs, products, strip);
             }
+        });
+        store_block(amx, products, &sides, panel.rows, store);
+    }
+}
+
+/// Multiplies a slice of a strip of W by that of a block of X.
+fn multiply_slice(
+    tiles: &Tiles,
+    panel: Panel,
+    sides: &Range<usize>,
+    runs: &Range<usize>,
+    products: &mut [ProductTiles],
+    strip: &dyn Strip,
+) {
+    let mut unpacked = [WeightTiles::ZERO; SLICE];
+    let unpacked = &mut unpacked[..runs.len()];
+    // After the last slice comes the first one, for the next strip or block.
+    let next_slice = panel.slice(if runs.end < panel.runs { runs.end } else { 0 });
+    for (of_weights, products) in products.chunks_exact_mut(sides.len()).enumerate() {
+        strip.unpack(of_weights, runs, unpacked);
+        let (next, next_runs) = if of_weights + 1 < strip.sides() {
+            (of_weights + 1, runs.clone())
+        } else {
+            (0, panel.slice(runs.end))
+        };
+        let next_weights = strip.lines(next, &next_runs);
+        let part = of_weights % (RUN_LINES / FETCHED) * FETCHED * runs.len();
+        for (index, side) in sides.clone().enumerate() {
+            // All at once would be more than can be under way.
+            let (group, share) =
+                (index * next_weights.len() / sides.len(), index * next_weights.len() % sides.len());
+            let next_weights = next_weights[group];
+            let next_weights = &next_weights[next_weights.len() * share / sides.len()..];
+            let next_activations = panel.side(side, &next_slice).as_ptr().cast::<Line>();
+            let ahead = Ahead {
+                products: products.as_ptr().wrapping_add(index + 1).cast(),
+                activations: next_activations.wrapping_add(part),
+                weights: next_weights.as_ptr().cast(),
+            };
+            tiles.multiply(panel.side(side, runs), unpacked, &mut products[index], runs.start > 0, ahead);
         }
-    });
+    }
+}
+
+/// Stores the products of a strip of W with a block of X.
+fn store_block(amx: Amx, products: &[ProductTiles], sides: &Range<usize>, rows: usize, store: StoreInStrip) {
+    for row in sides.start * SIDE..rows.min(sides.end * SIDE) {
+        let column = row / SIDE - sides.start;
+        for (piece, some) in products.chunks(PIECE * sides.len()).enumerate() {
+            let mut numbers = [[0.0; SIDE]; PIECE];
+            amx.vectorize(
+                #[inline(always)]
+                || {
+                    for (numbers, of_weights) in numbers.iter_mut().zip(some.chunks_exact(sides.len())) {
+                        *numbers = of_weights[column].0[row % SIDE];
+                        numbers.as_chunks_mut().0.iter_mut().for_each(|group| amx.in_order(group));
+                    }
+                },
+            );
+            store(row, piece * PIECE * SIDE, numbers[..some.len() / sides.len()].as_flattened());
+        }
+    }
 }
 
 /// A strip of weights of a format.
 struct StripOf<'a, F> {
     amx: Amx,
     weights: Weights<'a, F>,
-    /// The first group.
-    first: usize,
-    /// The end of all groups of W.
-    end: usize,
+    groups: Range<usize>,
 }
 
 impl<F: Format> StripOf<'_, F> {
-    /// The one or two groups of a side, if it is there.
+    /// The one or two groups of a side.
     fn groups(&self, side: usize) -> Range<usize> {
-        let first = self.first + side * (SIDE / ROWS);
-        first..self.end.min(first + SIDE / ROWS)
+        let first = self.groups.start + side * (SIDE / ROWS);
+        first..self.groups.end.min(first + SIDE / ROWS)
     }
 
     fn blocks(runs: &Range<usize>) -> Range<usize> {
@@ -200,6 +247,10 @@ impl<F: Format> StripOf<'_, F> {
 }
 
 impl<F: Format> Strip for StripOf<'_, F> {
+    fn sides(&self) -> usize {
+        self.groups.len().div_ceil(SIDE / ROWS)
+    }
+
     /// Without a second group its tiles stay as they are.
     fn unpack(&self, side: usize, runs: &Range<usize>, to: &mut [WeightTiles]) {
         let amx = self.amx;
@@ -215,13 +266,15 @@ impl<F: Format> Strip for StripOf<'_, F> {
         }
     }
 
-    fn fetch(&self, side: usize, runs: &Range<usize>, part: usize, parts: usize) {
-        if runs.is_empty() {
-            return;
+    fn lines(&self, side: usize, runs: &Range<usize>) -> [&[RowWords]; SIDE / ROWS] {
+        let mut lines: [&[_]; _] = [&[]; _];
+        if !runs.is_empty() {
+            for (lines, group) in lines.iter_mut().zip(self.groups(side)) {
+                *lines =
+                    self.weights.packed(group).map_or(&[], |packed| packed.lines::<F>(Self::blocks(runs)));
+            }
         }
-        for packed in self.groups(side).filter_map(|group| self.weights.packed(group)) {
-            packed.fetch::<F>(self.amx, Self::blocks(runs), part, parts);
-        }
+        lines
     }
 }
 

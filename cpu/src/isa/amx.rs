@@ -135,7 +135,7 @@ impl ActivationTiles {
 }
 
 /// A run of two groups of rows of W, in `bf16`: two tiles, with two weights in a word for each row of W, pair after pair
-/// along k.
+/// along k. Rows of a group are in the order of [`Amx::store_weights`].
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(crate) struct WeightTiles(pub(crate) [[[u32; ROWS]; RUN / 2]; 2]);
@@ -144,7 +144,7 @@ impl WeightTiles {
     pub(crate) const ZERO: Self = Self([[[0; _]; _]; _]);
 }
 
-/// Products of [`SIDE`] rows of X with as many rows of W: row after row of X.
+/// Products of [`SIDE`] rows of X with as many rows of W: row after row of X. Each group of W is in the order of its tile.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(crate) struct ProductTiles(pub(crate) [[f32; SIDE]; SIDE]);
@@ -153,17 +153,19 @@ impl ProductTiles {
     pub(crate) const ZERO: Self = Self([[0.0; _]; _]);
 }
 
-/// What is fetched while tiles are multiplied, [`FETCHED`] lines of each for every run.
+/// What is fetched while tiles are multiplied.
 #[derive(Clone, Copy)]
 pub(crate) struct Ahead {
-    /// To be written, into the first-level cache.
+    /// To be written, into the first-level cache: four lines for every run.
     pub(crate) products: *const Line,
-    /// To be read, into the second-level cache.
+    /// To be read, into the second-level cache: [`FETCHED`] lines for every run.
     pub(crate) activations: *const Line,
+    /// To be read, into the second-level cache, too: a line for every run.
+    pub(crate) weights: *const Line,
 }
 
-/// Lines that are fetched for every run.
-pub(crate) const FETCHED: usize = 4;
+/// Lines of activations that are fetched for every run.
+pub(crate) const FETCHED: usize = 2;
 
 /// This thread's tile registers, configured. They stay with the thread.
 pub(crate) struct Tiles {
@@ -200,10 +202,10 @@ macro_rules! sums_of_products {
             "prefetchw [{products_ahead} + 192]",
             "prefetcht1 [{activations_ahead}]",
             "prefetcht1 [{activations_ahead} + 64]",
-            "prefetcht1 [{activations_ahead} + 128]",
-            "prefetcht1 [{activations_ahead} + 192]",
+            "prefetcht1 [{weights_ahead}]",
             "add {products_ahead}, 256",
-            "add {activations_ahead}, 256",
+            "add {activations_ahead}, 128",
+            "add {weights_ahead}, 64",
             "add {activations}, 2048",
             "add {weights}, 2048",
             "dec {runs}",
@@ -217,6 +219,7 @@ macro_rules! sums_of_products {
             weights = inout(reg) $weights => _,
             products_ahead = inout(reg) $ahead.products => _,
             activations_ahead = inout(reg) $ahead.activations => _,
+            weights_ahead = inout(reg) $ahead.weights => _,
             line = in(reg) size_of::<Line>(),
             products = in(reg) $products,
             row = in(reg) size_of::<[f32; SIDE]>(),
