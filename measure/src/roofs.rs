@@ -101,6 +101,7 @@ mod tests {
     fn threads_multiply_side_by_side() {
         let Some(mut multiplier) = Multiplier::new() else { return };
         multiplier.call();
-        assert_eq!(multiplier.rate(3, 1.0), 3.0 * multiplier.rate(1, 1.0));
+        // To double is exact, to triple is not.
+        assert_eq!(multiplier.rate(4, 1.0), 4.0 * multiplier.rate(1, 1.0));
     }
 }
