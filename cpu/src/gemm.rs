@@ -13,7 +13,7 @@ use warpdot_formats::{Format, RUN};
 
 use crate::activations::{ActivationRun, Weighing};
 use crate::gemv::{Run, wide};
-use crate::isa::{Lanes, ROWS};
+use crate::isa::{Lanes, ROWS, RunCodes};
 use crate::matmul::grown;
 use crate::pack::Packed;
 use crate::tensor::Tensor;
@@ -73,7 +73,7 @@ impl Order {
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct WeightRun {
-    codes: [[u32; ROWS]; RUN / 4],
+    codes: RunCodes,
     /// Of each half of the run.
     scales: [[f32; ROWS]; 2],
     offsets: [[f32; ROWS]; 2],
@@ -199,9 +199,7 @@ fn unpack<I: Lanes, F: Format>(isa: I, packed: Packed, first: usize, unpacked: &
             let weights = Run::unpack::<F>(blocks, run);
             let run = first + block * F::RUNS + run;
             let to = &mut unpacked[starts[run % CHAINS] + run / CHAINS];
-            for (to, codes) in to.codes.iter_mut().zip(weights.codes) {
-                isa.store_words(codes, to);
-            }
+            isa.store_codes(&weights.codes, &mut to.codes);
             for half in 0..RUN / F::GROUP {
                 isa.store_numbers(weights.scales.scale[half], &mut to.scales[half]);
                 if F::HAS_OFFSET {
@@ -311,6 +309,10 @@ impl<I: Lanes> Operands<'_, I> {
         let isa = self.isa;
         let mut values = [[isa.numbers(0.0); COLUMNS]; VECTORS];
         let halves = if HALVES { 2 } else { 1 };
+        let mut codes = [&weights[0].codes; VECTORS];
+        for (codes, weights) in codes.iter_mut().zip(weights) {
+            *codes = &weights.codes;
+        }
         for half in 0..halves {
             let mut dots = [[isa.integers(0); COLUMNS]; VECTORS];
             for column in 0..COLUMNS {
@@ -319,14 +321,8 @@ impl<I: Lanes> Operands<'_, I> {
                     dots[column] = start;
                 }
             }
-            for word in half * 8 / halves..(half + 1) * 8 / halves {
-                for column in 0..COLUMNS {
-                    for (dots, weights) in dots.iter_mut().zip(weights) {
-                        let (codes, activations) = (&weights.codes[word], activations.codes[column][word]);
-                        dots[column] = isa.dot::<WIDE>(dots[column], isa.load_words(codes), activations);
-                    }
-                }
-            }
+            let words = half * 8 / halves..(half + 1) * 8 / halves;
+            isa.dots::<WIDE, VECTORS>(&mut dots, codes, &activations.codes, words);
             for ((values, dots), weights) in values.iter_mut().zip(&dots).zip(weights) {
                 let scale = isa.load_numbers(&weights.scales[half]);
                 for (value, dot) in values.iter_mut().zip(dots) {

@@ -44,9 +44,9 @@ pub use avx512::Avx512Vnni;
 pub use avxvnni::AvxVnni;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use lanes::Quantizing;
-pub(crate) use lanes::{BlocksOfRows, Lanes, ROWS, RowWords};
+pub(crate) use lanes::{BlocksOfRows, Lanes, ROWS, RowWords, RunCodes};
 #[cfg(target_arch = "aarch64")]
-pub use neon::{Neon, NeonDotprod};
+pub use neon::{Neon, NeonDotprod, NeonI8mm};
 pub use peak::ProductPeak;
 pub(crate) use peak::sum_of_words;
 pub use portable::Portable;
@@ -112,6 +112,7 @@ define_isa! {
     #[cfg(target_arch = "x86_64")] Avx512Vnni "avx512vnni" converts as Avx512Vnni, multiplies as Avx512Vnni;
     #[cfg(target_arch = "x86_64")] AvxVnni "avxvnni" converts as Avx2, multiplies as AvxVnni;
     #[cfg(target_arch = "x86_64")] Avx2 "avx2" converts as Avx2, multiplies as Avx2;
+    #[cfg(target_arch = "aarch64")] NeonI8mm "neoni8mm" converts as Portable, multiplies as NeonI8mm;
     #[cfg(target_arch = "aarch64")] NeonDotprod "neondotprod" converts as Portable, multiplies as NeonDotprod;
     #[cfg(target_arch = "aarch64")] Neon "neon" converts as Portable, multiplies as Neon;
     Portable "portable" converts as Portable, multiplies as Portable;

@@ -11,7 +11,6 @@ use std::ops::Range;
 use warpdot_formats::{Format, FormatVisitor, GgmlType};
 
 use crate::bytes::{blocks_of_bytes, expect_length};
-#[cfg(target_arch = "x86_64")]
 use crate::isa::{BlocksOfRows, Isa, IsaVisitor, Lanes, ROWS, RowWords};
 use crate::memory::PackedLines;
 use crate::parallel::for_each_chunk;

@@ -125,6 +125,8 @@ impl<F: Format> Quantize<'_, F> {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2(isa) => self.with_sixteens(isa),
             #[cfg(target_arch = "aarch64")]
+            Isa::NeonI8mm(isa) => self.by_definition(Portable::from(isa)),
+            #[cfg(target_arch = "aarch64")]
             Isa::NeonDotprod(isa) => self.by_definition(Portable::from(isa)),
             #[cfg(target_arch = "aarch64")]
             Isa::Neon(isa) => self.by_definition(Portable::from(isa)),

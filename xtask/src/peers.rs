@@ -10,7 +10,8 @@ use std::process::Command;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Compare with candle only: ggml takes cmake, clang and libclang to build.
+    /// Compare with candle only: ggml takes cmake, clang (16 or later on CPUs with AMX, named by CC and CXX) and
+    /// libclang to build.
     #[arg(long)]
     no_ggml: bool,
     /// Append one JSON object a line to this file: impl, kernel, numerics, type, m, n, k, threads, cold, ms, gbps, gops,

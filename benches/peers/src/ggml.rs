@@ -1,10 +1,12 @@
 //! ggml, by its raw symbols in `llama-cpp-sys-2`.
 //!
-//! A fair build takes clang and the flags of this very CPU (GCC 12 drops a store that ggml's AMX path needs):
+//! A fair build takes clang and the flags of this very CPU. For a CPU with AMX it must be clang 16 or later: clang 14
+//! calls the feature by names that ggml does not look for, and GCC 12 drops a store that ggml's AMX path needs.
+//! [`lack`] tells whether that went wrong.
 //!
 //! ```sh
-//! apt-get install cmake clang libclang-dev
-//! CC=clang CXX=clang++ cargo run --release --features ggml -- --help
+//! apt-get install cmake clang-19 libclang-dev
+//! CC=clang-19 CXX=clang++-19 cargo run --release --features ggml -- --help
 //! ```
 
 mod matmul;
@@ -15,6 +17,7 @@ use std::sync::Once;
 
 use llama_cpp_sys_2 as sys;
 pub use matmul::{Buffers, MatMul};
+use warpdot_cpu::Isa;
 use warpdot_formats::GgmlType;
 
 /// ggml's version.
@@ -33,6 +36,14 @@ fn init() {
         sys::ggml_log_set(Some(silence), ptr::null_mut());
         sys::ggml_cpu_init();
     });
+}
+
+/// What the CPU has and this build of ggml does without.
+pub fn lack() -> Option<&'static str> {
+    let offered = || Buffers::all().iter().any(|kind| kind.name() == "AMX");
+    (Isa::best().has_tiles() && !offered()).then_some(
+        "ggml was built without its buffers for AMX, which this CPU has: it takes clang 16 or later, named by CC and CXX",
+    )
 }
 
 fn id(ty: GgmlType) -> sys::ggml_type {

@@ -111,6 +111,10 @@ fn measure(args: &Args) -> Outcome {
     let mut report = Report::append(args.json.as_deref())?;
     let threads = rayon::current_num_threads();
     let memory = Memory::new(args.cold_mib << 20)?;
+    #[cfg(feature = "ggml")]
+    if let Some(lack) = warpdot_peers::ggml::lack() {
+        eprintln!("warning: {lack}");
+    }
     println!("{threads} threads");
     println!(
         "{:<28} {:<12} {:<8} {:>4} {:>5} {:>10} {:>6} {:>7} {:>7} {:>8} {:>8}",

@@ -1,9 +1,12 @@
 //! What products ask of an instruction set: vectors whose lanes are rows of weights.
 
+use std::ops::Range;
+
 use bytemuck::{Pod, Zeroable};
-use warpdot_formats::{Blocks, Number, Word};
+use warpdot_formats::{Blocks, Number, RUN, Word};
 
 use super::Vectorize;
+use crate::gemm::COLUMNS;
 
 #[macro_use]
 mod operators;
@@ -29,6 +32,9 @@ pub(crate) const ROWS: usize = 16;
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub(crate) struct RowWords(pub(crate) [u32; ROWS]);
+
+/// The codes of a run of [`ROWS`] rows, four to a word, in an order that [`Lanes::store_codes`] chooses.
+pub(crate) type RunCodes = [[u32; ROWS]; RUN / 4];
 
 /// Vector operations on [`ROWS`] lanes; implemented by the tokens.
 ///
@@ -71,6 +77,33 @@ pub(crate) trait Lanes: Vectorize {
     /// Adds to each lane's integer the dot product of the lane's four codes and four activations, which are signed
     /// bytes from -127 to 127. Codes are below 64 or, where `WIDE`, any bytes.
     fn dot<const WIDE: bool>(self, sums: Self::Words, codes: Self::Words, activations: u32) -> Self::Words;
+
+    /// Stores a run's codes for [`dots`](Self::dots).
+    #[inline(always)]
+    fn store_codes(self, codes: &[Self::Words; RUN / 4], to: &mut RunCodes) {
+        for (codes, to) in codes.iter().zip(to) {
+            self.store_words(*codes, to);
+        }
+    }
+
+    /// [`dot`](Self::dot) of some words of runs, an even number, by as many of each row of activations.
+    #[inline(always)]
+    fn dots<const WIDE: bool, const VECTORS: usize>(
+        self,
+        sums: &mut [[Self::Words; COLUMNS]; VECTORS],
+        codes: [&RunCodes; VECTORS],
+        activations: &[[u32; RUN / 4]; COLUMNS],
+        words: Range<usize>,
+    ) {
+        for word in words {
+            for (column, activations) in activations.iter().enumerate() {
+                for (sums, codes) in sums.iter_mut().zip(codes) {
+                    let codes = self.load_words(&codes[word]);
+                    sums[column] = self.dot::<WIDE>(sums[column], codes, activations[word]);
+                }
+            }
+        }
+    }
 
     /// The integers as numbers, rounded to nearest.
     fn to_numbers(self, integers: Self::Words) -> Self::Numbers;

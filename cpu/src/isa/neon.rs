@@ -1,5 +1,6 @@
-//! NEON, the vectors of 64-bit Arm, of 128 bits each; and with `sdot`, which multiplies signed bytes and adds four
-//! products to 32 bits. Armv8.4 demands the latter, and many CPUs have it since Armv8.2.
+//! NEON, the vectors of 64-bit Arm, of 128 bits each; with `sdot`, which multiplies signed bytes and adds four products
+//! to 32 bits; and with `smmla`, which does that for two rows by two, eight products to each sum. Armv8.4 demands the
+//! former, and many CPUs have it since Armv8.2; Armv8.6 demands the latter.
 
 use std::arch::{asm, is_aarch64_feature_detected};
 
@@ -29,6 +30,19 @@ impl NeonDotprod {
     }
 }
 
+/// The CPU multiplies matrices of bytes, beside what [`NeonDotprod`] stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeonI8mm {
+    dotprod: NeonDotprod,
+}
+
+impl NeonI8mm {
+    /// The proof, if the CPU has the instructions.
+    pub fn detect() -> Option<Self> {
+        NeonDotprod::detect().filter(|_| is_aarch64_feature_detected!("i8mm")).map(|dotprod| Self { dotprod })
+    }
+}
+
 impl From<Neon> for Portable {
     fn from(_: Neon) -> Self {
         Self
@@ -37,6 +51,12 @@ impl From<Neon> for Portable {
 
 impl From<NeonDotprod> for Portable {
     fn from(_: NeonDotprod) -> Self {
+        Self
+    }
+}
+
+impl From<NeonI8mm> for Portable {
+    fn from(_: NeonI8mm) -> Self {
         Self
     }
 }
@@ -77,5 +97,23 @@ impl Vectorize for NeonDotprod {
     #[inline(always)]
     fn prefetch(self, address: *const u8) {
         self.neon.prefetch(address);
+    }
+}
+
+impl Vectorize for NeonI8mm {
+    #[inline(always)]
+    fn vectorize<R>(self, work: impl FnOnce() -> R) -> R {
+        #[inline]
+        #[target_feature(enable = "neon,dotprod,i8mm")]
+        fn with_i8mm<R>(work: impl FnOnce() -> R) -> R {
+            work()
+        }
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { with_i8mm(work) }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, address: *const u8) {
+        self.dotprod.prefetch(address);
     }
 }

@@ -1,9 +1,12 @@
 use std::arch::{aarch64::*, asm};
 
-use warpdot_formats::Word;
+use std::ops::Range;
 
-use super::{Lanes, ROWS, RowWords};
-use crate::isa::{Neon, NeonDotprod};
+use warpdot_formats::{RUN, Word};
+
+use super::{Lanes, ROWS, RowWords, RunCodes};
+use crate::gemm::COLUMNS;
+use crate::isa::{Neon, NeonDotprod, NeonI8mm};
 
 // SAFETY, for all blocks of this file: the token, without which there is no vector, proves NEON, and references are to
 // as many bytes as are loaded or stored.
@@ -293,10 +296,111 @@ impl NeonDotprod {
     }
 }
 
+/// Sums of two lanes by two rows of activations, with lanes 0, 1 and 2, 3 of all four vectors.
+type Squares = [[int32x4_t; 2]; 4];
+
+impl NeonI8mm {
+    /// Adds four products to each sum.
+    #[inline]
+    #[target_feature(enable = "neon,dotprod,i8mm")]
+    fn add_products(sums: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
+        NeonDotprod::add_products(sums, a, b)
+    }
+
+    /// Adds eight products to each sum, of each half of `a` by each half of `b`. The intrinsic is unstable.
+    #[inline]
+    #[target_feature(enable = "neon,dotprod,i8mm")]
+    fn add_squares(mut sums: int32x4_t, a: uint32x4_t, b: uint32x4_t) -> int32x4_t {
+        // SAFETY: an instruction on registers, which this function may use.
+        unsafe {
+            asm!(
+                "smmla {sums:v}.4s, {a:v}.16b, {b:v}.16b",
+                sums = inout(vreg) sums, a = in(vreg) a, b = in(vreg) b,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        sums
+    }
+
+    /// The sums of two rows of activations as squares.
+    #[inline]
+    #[target_feature(enable = "neon,dotprod,i8mm")]
+    fn squares(first: Words, second: Words) -> Squares {
+        vectors!(|i| {
+            let (first, second) = (first.0[i], second.0[i]);
+            [
+                vreinterpretq_s32_u32(vzip1q_u32(first, second)),
+                vreinterpretq_s32_u32(vzip2q_u32(first, second)),
+            ]
+        })
+    }
+
+    /// The sums of each of two rows of activations.
+    #[inline]
+    #[target_feature(enable = "neon,dotprod,i8mm")]
+    fn sums(squares: Squares) -> [Words; 2] {
+        [
+            Words(vectors!(|i| vreinterpretq_u32_s32(vuzp1q_s32(squares[i][0], squares[i][1])))),
+            Words(vectors!(|i| vreinterpretq_u32_s32(vuzp2q_s32(squares[i][0], squares[i][1])))),
+        ]
+    }
+}
+
 impl Lanes for Neon {
     lanes_of_128_bits!();
 }
 
 impl Lanes for NeonDotprod {
     lanes_of_128_bits!();
+}
+
+impl Lanes for NeonI8mm {
+    lanes_of_128_bits!();
+
+    /// Eight codes of a lane beside each other.
+    #[inline(always)]
+    fn store_codes(self, codes: &[Words; RUN / 4], to: &mut RunCodes) {
+        for (codes, to) in codes.as_chunks::<2>().0.iter().zip(to.as_chunks_mut::<2>().0) {
+            let to = to.as_flattened_mut();
+            for (i, (first, second)) in codes[0].0.into_iter().zip(codes[1].0).enumerate() {
+                // SAFETY: see above.
+                unsafe {
+                    vst1q_u32(to[8 * i..][..4].as_mut_ptr(), vzip1q_u32(first, second));
+                    vst1q_u32(to[8 * i + 4..][..4].as_mut_ptr(), vzip2q_u32(first, second));
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn dots<const WIDE: bool, const VECTORS: usize>(
+        self,
+        sums: &mut [[Words; COLUMNS]; VECTORS],
+        codes: [&RunCodes; VECTORS],
+        activations: &[[u32; RUN / 4]; COLUMNS],
+        words: Range<usize>,
+    ) {
+        // SAFETY, for all three blocks: see above; the token proves what its functions need.
+        for (sums, codes) in sums.iter_mut().zip(codes) {
+            let [a, b, c, d] = *sums;
+            let mut squares = unsafe { [Self::squares(a, b), Self::squares(c, d)] };
+            for word in words.clone().step_by(2) {
+                let codes = codes[word..word + 2].as_flattened();
+                unsafe {
+                    let eight = |column: usize| vld1_u32(activations[column][word..word + 2].as_ptr());
+                    let pairs = [vcombine_u32(eight(0), eight(1)), vcombine_u32(eight(2), eight(3))];
+                    for (vector, codes) in codes.as_chunks::<4>().0.iter().enumerate() {
+                        let codes = vld1q_u32(codes.as_ptr());
+                        for (squares, pair) in squares.iter_mut().zip(pairs) {
+                            let square = &mut squares[vector / 2][vector % 2];
+                            *square = Self::add_squares(*square, codes, pair);
+                        }
+                    }
+                }
+            }
+            let [first, second] = squares;
+            let ([a, b], [c, d]) = unsafe { (Self::sums(first), Self::sums(second)) };
+            *sums = [a, b, c, d];
+        }
+    }
 }
