@@ -14,7 +14,7 @@ use crate::pack::{Chunk, Packed, Sixteen, chunk, lines, odd_lines, pack};
 const LINES: usize = 128;
 
 /// How far ahead of its use a packed line is fetched from memory, in lines.
-const LINES_AHEAD: usize = 160;
+const LINES_AHEAD: usize = 96;
 
 /// The weights of a product: packed groups of rows, then rows in blocks, either of which may be missing; and which of
 /// them are multiplied.
