@@ -3,7 +3,6 @@
 use std::ffi::CStr;
 use std::ptr::{self, NonNull};
 use std::thread;
-use std::time::Instant;
 
 use llama_cpp_sys_2 as sys;
 use warpdot_cpu::Problem;
@@ -237,13 +236,9 @@ struct Lent<'a>(&'a mut MatMul);
 // SAFETY: ggml's objects belong to no thread; whoever lends them waits until he has them back.
 unsafe impl Send for Lent<'_> {}
 
-impl Lent<'_> {
-    fn time(self, calls: usize) -> f64 {
-        let start = Instant::now();
-        for _ in 0..calls {
-            self.0.compute();
-        }
-        start.elapsed().as_secs_f64()
+impl Contender for Lent<'_> {
+    fn call(&mut self) {
+        self.0.compute();
     }
 }
 
@@ -255,7 +250,7 @@ impl Contender for MatMul {
     }
 
     fn time(&mut self, calls: usize) -> f64 {
-        let lent = Lent(self);
+        let mut lent = Lent(self);
         thread::scope(|scope| scope.spawn(move || lent.time(calls)).join()).expect("ggml computes")
     }
 
